@@ -1,0 +1,131 @@
+"""Connection establishment as one idea: a typed address says where, `connect` and `serve` do the rest.
+
+    f, ic, oc = await conduit.connect(conduit.client.TCP("127.0.0.1", 8080))
+    await conduit.serve(conduit.server.UnixDomainSocket("/run/app.sock"), handler)
+
+Names are imported when they are first used, so that `import conduit` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import client, endp, events, flow, server, testing, transports
+    from ._connect import connect
+    from ._places import set_max_active
+    from ._run import run
+    from ._serve import listen, serve
+    from ._server import Server
+    from .channels import Input, Output
+    from .context import Context, Verify, default_ctx, init
+    from .convert import endp_of_flow, endp_to_client, endp_to_server
+    from .errors import (
+        AddressError,
+        CertificateError,
+        ConduitError,
+        ConnectError,
+        ConnectTimeout,
+        ResolutionError,
+        SexpError,
+        TLSError,
+        TruncatedError,
+        UnsupportedTransport,
+    )
+    from .tls.keys import OwnKey
+
+# Where each public name is; a name that stands for itself is a module.
+_HOME = {
+    **dict.fromkeys(
+        ("client", "endp", "events", "flow", "server", "testing", "transports"), ""
+    ),
+    "connect": "_connect",
+    "set_max_active": "_places",
+    "run": "_run",
+    "listen": "_serve",
+    "serve": "_serve",
+    "Server": "_server",
+    "Input": "channels",
+    "Output": "channels",
+    **dict.fromkeys(("Context", "Verify", "default_ctx", "init"), "context"),
+    **dict.fromkeys(("endp_of_flow", "endp_to_client", "endp_to_server"), "convert"),
+    **dict.fromkeys(
+        (
+            "AddressError",
+            "CertificateError",
+            "ConduitError",
+            "ConnectError",
+            "ConnectTimeout",
+            "ResolutionError",
+            "SexpError",
+            "TLSError",
+            "TruncatedError",
+            "UnsupportedTransport",
+        ),
+        "errors",
+    ),
+    "OwnKey": "tls.keys",
+}
+
+__all__ = [
+    "AddressError",
+    "CertificateError",
+    "ConduitError",
+    "ConnectError",
+    "ConnectTimeout",
+    "Context",
+    "Input",
+    "Output",
+    "OwnKey",
+    "ResolutionError",
+    "Server",
+    "SexpError",
+    "TLSError",
+    "TruncatedError",
+    "UnsupportedTransport",
+    "Verify",
+    "__version__",
+    "client",
+    "connect",
+    "default_ctx",
+    "endp",
+    "endp_of_flow",
+    "endp_to_client",
+    "endp_to_server",
+    "events",
+    "flow",
+    "init",
+    "listen",
+    "run",
+    "serve",
+    "server",
+    "set_max_active",
+    "testing",
+    "transports",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'conduit' has no attribute {name!r}")
+    if home:
+        value = getattr(import_module(f"conduit.{home}"), name)
+    else:
+        value = import_module(f"conduit.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if os.environ.get("CONDUIT_DEBUG"):
+    from ._debug import log_to_stderr
+
+    log_to_stderr()

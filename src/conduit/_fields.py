@@ -1,0 +1,288 @@
+"""What a field of an address may hold, and how a value made of fields prints.
+
+Every kind of field is one function here: it takes a value and where it stands ("client.TCP: port"),
+and returns the plain value to keep, or raises `AddressError`. `check` runs them for one object.
+
+What the reference's types can say is kept wherever it is not refused by name in the design: an odd
+name that no peer will ever have (`TLS("a b", ...)`) still reads and prints, and fails when it is
+used. Kinds of our own (`host`, `systemd_name`, `cid`) are as strict as what they name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import Field, fields, is_dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_args
+
+from .errors import AddressError
+
+if TYPE_CHECKING:
+    from types import UnionType
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+"""What a field called `ip` holds."""
+
+Path: TypeAlias = str | os.PathLike[str]
+"""What a field that names a file is made from; it holds a str."""
+
+Password: TypeAlias = Callable[[bool], str]
+"""A function of one bool that returns the password of a key; called in a thread."""
+
+
+class Record:
+    """The base of the addresses, flows and keys: how they print, and nothing else.
+
+    `repr` reads back, given `from conduit import client` (or `server`, `endp`, `flow`), unless a
+    field holds a channel, a socket or a function. What is printed never holds a password.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # every subclass is a dataclass
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __repr__(self) -> str:
+        shown: list[str] = []
+        by_name = False  # what follows a field given by name must be given by name as well
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if not field.repr or (field.kw_only and value is field.default):
+                continue
+            if field.name == "password":
+                # A function's own repr may hold the secret: functools.partial shows its arguments.
+                by_name, text = True, "None" if value is None else "<function>"
+            else:
+                text = self._repr_of(value)
+            shown.append(f"{field.name}={text}" if by_name or field.kw_only else text)
+        return f"{name_of(type(self))}({', '.join(shown)})"
+
+    def _repr_inside(self) -> str:
+        """How it prints as a part of another record."""
+        return repr(self)
+
+    @staticmethod
+    def _repr_of(value: object) -> str:
+        if isinstance(value, Record):
+            return value._repr_inside()
+        return repr(str(value)) if isinstance(value, IPAddress) else repr(value)
+
+
+def name_of(cls: type) -> str:
+    """A class as a user writes it: `client.TCP`, and `OwnKey`, which is exported at the top."""
+    package, _, module = cls.__module__.rpartition(".")
+    return f"{module}.{cls.__qualname__}" if package == "conduit" else cls.__qualname__
+
+
+def check(record: Record, **kinds: Callable[[object, str], object]) -> None:
+    """Replace the named fields by what their kinds make of them.
+
+    Raises AddressError for a field holds what it cannot; the message names it and its constructor.
+    """
+    owner = name_of(type(record))
+    for part, kind in kinds.items():
+        value = kind(getattr(record, part), f"{owner}: {part}")
+        object.__setattr__(record, part, value)  # the records are frozen
+
+
+# Numbers ------------------------------------------------------------------------------------------
+
+
+def port(value: object, where: str) -> int:
+    """A TCP port; 0 lets the system choose where it is listened on."""
+    return _int(value, where, 0xFFFF)
+
+
+def vsock_port(value: object, where: str) -> int:
+    """A vsock port, of 32 bits."""
+    return _int(value, where, 0xFFFF_FFFF)
+
+
+def cid(value: object, where: str) -> int:
+    """A vsock context identifier, of 32 bits."""
+    return _int(value, where, 0xFFFF_FFFF)
+
+
+def domid(value: object, where: str) -> int:
+    """A Xen domain identifier. Xen's have 16 bits, the reference's 62: the transport knows."""
+    return _int(value, where)
+
+
+def fd(value: object, where: str) -> int:
+    """A file descriptor."""
+    if hasattr(value, "fileno"):
+        raise refusal(where, f"must be an int, not {_seen(value)}; hand it over by its detach()")
+    return _int(value, where)
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def name(value: object, where: str) -> str:
+    """A str without NUL: a vchan's domain or port, a launchd socket, a reason."""
+    if not isinstance(value, str):
+        raise refusal(where, f"must be a str, not {_seen(value)}")
+    if "\0" in value:
+        raise refusal(where, f"{_seen(value)} holds a NUL")
+    return str.__str__(value)  # an enum's member or the like becomes what it equals
+
+
+def hostname(value: object, where: str) -> str:
+    """The name a TLS certificate is checked against: a DNS name or an IP address, as a str."""
+    value = name(value, where)
+    if not value:
+        raise refusal(where, "is empty")
+    return value
+
+
+def host(value: object, where: str) -> str:
+    """What the resolver is asked for: a DNS name, or an IP address as a str."""
+    value = hostname(value, where)
+    if _is_ip(value):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        raise refusal(where, f"{_seen(value)} has brackets: write {value[1:-1]!r}")
+    if len(value) > 255:
+        raise refusal(where, f"{_seen(value)} is longer than a DNS name can be")
+    for char in value:
+        if char in ":/@?#[]%*\\":  # more than a name: "db:5432", "http://db", "*"
+            raise refusal(where, f"{_seen(value)} holds {char!r}; give the name alone")
+        if char.isspace() or _is_control(char):
+            raise refusal(where, f"{_seen(value)} holds {char!r}, which no host name has")
+    return value
+
+
+def systemd_name(value: object, where: str) -> str | None:
+    """A name of LISTEN_FDNAMES, which separates them by colons; None stands for all."""
+    if value is None:
+        return None
+    value = name(value, where)
+    if not value or ":" in value or not value.isascii() or not value.isprintable():
+        raise refusal(
+            where, f"{_seen(value)} is no FileDescriptorName: printable ASCII without ':'"
+        )
+    return value
+
+
+# Files and keys -----------------------------------------------------------------------------------
+
+
+def path(value: object, where: str) -> str:
+    """A Unix socket's path as a str; a leading "@" means Linux's abstract namespace."""
+    value = _fspath(value, where)
+    if isinstance(value, str) and value.startswith("\0"):
+        raise refusal(where, f"{_seen(value)} starts with a NUL: write an abstract name as '@NAME'")
+    return name(value, where)
+
+
+def file(value: object, where: str) -> str:
+    """A file's path as a str."""
+    value = _fspath(value, where)
+    if isinstance(value, str) and "-----BEGIN" in value:
+        # Not shown, here or in a repr: it may be the private key.
+        raise refusal(where, "holds PEM text; give the path of a file that holds it")
+    return name(value, where)
+
+
+def password(value: object, where: str) -> Password | None:
+    """A function of one bool that returns the password, or None for a key without one."""
+    if value is not None and not callable(value):
+        kind = type(value).__name__
+        raise refusal(
+            where, f"must be None or a function that returns it, not the {kind} given here"
+        )
+    return cast("Password | None", value)
+
+
+# Addresses ----------------------------------------------------------------------------------------
+
+
+def ip(value: object, where: str) -> IPAddress:
+    """An IP address; a str that is one is converted. An IPv6 zone (fe80::1%eth0) is kept."""
+    if isinstance(value, IPAddress):
+        return value
+    if not isinstance(value, str):
+        raise refusal(where, f"must be an IP address, not {_seen(value)}")
+    # The zone is the only part in which ipaddress takes any character.
+    if "\0" in value:
+        raise refusal(where, f"{_seen(value)} holds a NUL")
+    try:
+        return ip_address(value)
+    except ValueError:
+        pass
+    if value.startswith("[") and _is_ip(value[1:-1]):
+        hint = f"write {value[1:-1]!r}, without brackets"
+    elif where.startswith("server."):
+        hint = "a server listens on the address itself, not on a name"
+    else:
+        hint = f"for a name there is {where.partition('.')[0]}.Host(name, port)"
+    raise refusal(where, f"{_seen(value)} is not an IP address; {hint}")
+
+
+def ip_or_none(value: object, where: str) -> IPAddress | None:
+    """An IP address, or None."""
+    return None if value is None else ip(value, where)
+
+
+def address(union: UnionType) -> Callable[[object, str], Any]:
+    """The kind of field that holds one of a union of addresses, or another package's address."""
+    members: tuple[type, ...] = get_args(union)
+
+    def kind(value: object, where: str) -> object:
+        ours = isinstance(value, Record) and "." in name_of(type(value))
+        # A transport of another package brings a dataclass of its own, which no union here lists.
+        if isinstance(value, members) or (not ours and is_dataclass(type(value))):
+            return value
+        seen = name_of(type(value)) if ours else _seen(value)
+        module = where.partition(".")[0]
+        raise refusal(where, f"must be an address of conduit.{module}, not {seen}")
+
+    return kind
+
+
+# What they share ----------------------------------------------------------------------------------
+
+
+def _int(value: object, where: str, highest: int | None = None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise refusal(where, f"must be an int, not {_seen(value)}")
+    if highest is not None and not 0 <= value <= highest:
+        raise refusal(where, f"{_seen(value)} is outside 0..{highest}")
+    if value < 0:
+        raise refusal(where, f"{_seen(value)} is negative")
+    return int(value)
+
+
+def _fspath(value: object, where: str) -> object:
+    if not isinstance(value, (str, os.PathLike)):
+        raise refusal(where, f"must be a str or a path, not {_seen(value)}")
+    return os.fspath(cast("Path", value))  # bytes, if the path is one of bytes
+
+
+def _is_ip(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_control(char: str) -> bool:
+    # Also the lone surrogates, which stand for bytes that were not UTF-8.
+    return char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff"
+
+
+def _seen(value: object) -> str:
+    """What an error shows of a value: plain ones in short, of others the type alone."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an int of {value.bit_length()} bits"  # Python refuses to print the longest
+    if value is None or isinstance(value, (str, int, float)):
+        shown = repr(value)
+        return shown if len(shown) <= 80 else f"{shown[:60]}... ({len(shown)} characters)"
+    return f"an object of type {type(value).__name__}"
+
+
+def refusal(where: str, why: str) -> AddressError:
+    """The error for a field: "client.TCP: port 70000 is outside 0..65535"."""
+    return AddressError(f"{where} {why}")

@@ -1,0 +1,98 @@
+"""Places: how many connections may be served at once, in one server and in the whole process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import Lock
+
+
+class Places:
+    """A limited number of places, each held by one connection.
+
+    limit: how many; None for any number.
+
+    Whoever finds none free is called when that changes. It keeps its turn until it has had a place,
+    so that of two busy listeners neither starves, and an idle one holds up nobody. Safe to use from
+    several threads, each with its own loop.
+    """
+
+    __slots__ = ("_limit", "_lock", "_taken", "_waiting")
+
+    def __init__(self, limit: int | None = None) -> None:
+        check_limit(limit)
+        self._limit = limit
+        self._taken = 0
+        # A dict for its order: who has waited longest is called first.
+        self._waiting: dict[Callable[[], None], None] = {}
+        self._lock = Lock()
+
+    def take(self, wake: Callable[[], None]) -> bool:
+        """Take a place; if there is none, `wake` is called each time that one may be free."""
+        with self._lock:
+            if self._limit is None or self._taken < self._limit:
+                self._taken += 1
+                if self._waiting:
+                    self._waiting.pop(wake, None)
+                return True
+            self._waiting[wake] = None
+            return False
+
+    def give(self) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._taken -= 1
+            if not self._waiting:
+                return
+            waiting = self._free_for()
+        for wake in waiting:
+            wake()
+
+    def set_limit(self, limit: int | None) -> None:
+        """Change how many there are. Connections beyond a lower limit go on."""
+        check_limit(limit)
+        with self._lock:
+            self._limit = limit
+            waiting = self._free_for()
+        for wake in waiting:
+            wake()
+
+    def forget(self, wake: Callable[[], None]) -> None:
+        """Call `wake` no more."""
+        with self._lock:
+            self._waiting.pop(wake, None)
+
+    def _free_for(self) -> list[Callable[[], None]]:
+        # All are called, not the first alone: it may have no client to give the place to.
+        free = self._limit is None or self._taken < self._limit
+        return list(self._waiting) if free else []
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise ValueError for a limit under which nothing could ever be served."""
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"max_active is {limit!r}: it must be at least 1, or None for no limit")
+
+
+everywhere = Places()
+"""The places of this process, for all servers together."""
+
+
+def set_max_active(n: int | None) -> None:
+    """Limit how many connections all servers of this process serve at once.
+
+    n: the number, at least 1; None lifts the limit. Clients beyond it wait in the queues of the
+    operating system until a connection is closed. Idle listeners count for nothing. Connections
+    that are open already stay. A server's own `max_active` holds as well.
+    """
+    everywhere.set_limit(n)
+
+
+def _after_fork() -> None:
+    # The parent's connections are not the child's. The limit, a setting, stays.
+    global everywhere
+    everywhere = Places(everywhere._limit)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

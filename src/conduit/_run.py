@@ -1,0 +1,95 @@
+"""`run`: a program's main coroutine, on the fastest loop there is, with an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+from ._server import running_servers
+
+T = TypeVar("T")
+
+_SIGNALS = ("SIGINT", "SIGTERM")
+
+
+def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `main` to its end on a new loop: uvloop's where it is installed, else asyncio's.
+
+        conduit.run(conduit.serve(conduit.server.TCP(8080), handler))
+
+    main: a coroutine, or an async function without arguments.
+
+    SIGINT and SIGTERM become a stop: every server that runs stops in its orderly way (`serve`
+    returns, the block of `listen` is left as if by itself), and then `main` goes on to its end. With
+    no server running, and at a second signal, `main` is cancelled.
+
+    Returns what `main` returns. Raises what it raises; KeyboardInterrupt or SystemExit(128 + signal)
+    when a signal cancelled it; RuntimeError inside a loop that runs.
+    """
+    runner: asyncio.Runner
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Main(main).run())
+
+
+class _Main:
+    """A main coroutine and the signals it got."""
+
+    def __init__(self, main: Coroutine[Any, Any, Any] | Callable[[], Awaitable[Any]]) -> None:
+        self._main = main
+        self._signals: list[signal.Signals] = []
+        self._cancelled_by: signal.Signals | None = None
+
+    async def run(self) -> Any:
+        main = self._main() if callable(self._main) else self._main
+        task = asyncio.ensure_future(main)
+        with self._handling_signals(task):
+            try:
+                return await task
+            except asyncio.CancelledError:
+                if self._cancelled_by is None:
+                    task.cancel()
+                    raise
+        if self._cancelled_by is signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self._cancelled_by)
+
+    @contextlib.contextmanager
+    def _handling_signals(self, task: asyncio.Future[Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        handled: list[signal.Signals] = []
+        for name in _SIGNALS:
+            number = getattr(signal, name)
+            # Not on Windows, and not in a thread other than the main one.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._told, number, task)
+                handled.append(number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _told(self, number: signal.Signals, task: asyncio.Future[Any]) -> None:
+        self._signals.append(number)
+        servers = running_servers()
+        if servers and len(self._signals) == 1:
+            for server in servers:
+                server.interrupt()
+        else:
+            self._cancelled_by = number
+            task.cancel()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)

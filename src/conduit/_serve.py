@@ -1,0 +1,195 @@
+"""`serve` and `listen`: run a handler for every client, and stop in an orderly way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from types import TracebackType
+
+from . import endp, server
+from ._handle import Handler, Handling, OnExn
+from ._server import Server, Stop
+from ._target import to_server
+from .context import Context, default_ctx
+from .errors import AddressError
+from .transports import ListenOptions
+
+_CLIENT_AUTH = ("none", "optional", "required")
+
+_TLS_MODES = (server.TLS, server.OpenSSL, server.TLSNative, server.TLSOver)
+
+
+class Listening:
+    """What `listen` returns: an async context manager around a `Server`."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, running: Server) -> None:
+        self._server = running
+
+    async def __aenter__(self) -> Server:
+        await self._server.start()
+        self._server.block = asyncio.current_task()
+        return self._server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        block, self._server.block = self._server.block, None
+        if error is None:
+            try:
+                await self._server.stop()
+            except asyncio.CancelledError:
+                await self._server.kill()
+                raise
+            self._server.raise_failure()
+            return False
+        await self._server.kill()
+        # The block was left because `conduit.run` was told to stop, and for nothing else?
+        return (
+            self._server.interrupted
+            and isinstance(error, asyncio.CancelledError)
+            and block is not None
+            and block.uncancel() == 0
+        )
+
+
+def listen(
+    mode: server.Mode | endp.Endp | str,
+    handler: Handler,
+    *,
+    ctx: Context | None = None,
+    backlog: int = 1024,
+    timeout: float | None = None,
+    stop: Stop | None = None,
+    on_exn: OnExn | None = None,
+    handshake_timeout: float | None = 30.0,
+    idle_timeout: float | None = None,
+    drain: float = 10.0,
+    max_active: int | None = None,
+    client_auth: str = "none",
+    unix_mode: int | None = None,
+    reuse_port: bool = False,
+) -> Listening:
+    """Serve while an `async with` block runs.
+
+        async with conduit.listen(conduit.server.TCP(0), handler) as srv:
+            print(srv.endps)
+
+    All arguments are those of `serve`, and so are the errors. Listening has begun when the block
+    is entered with the `Server`. Left normally, the block waits for the handlers as a stop does;
+    left by an exception, it cancels them.
+    """
+    ctx = ctx or default_ctx()
+    ctx.check_process()
+    where = to_server(mode, ctx)
+    _check(where, handler, on_exn, backlog, client_auth, drain)
+    _check_seconds(timeout=timeout, handshake_timeout=handshake_timeout, idle_timeout=idle_timeout)
+    handling = Handling(
+        handler=handler,
+        on_exn=on_exn,
+        timeout=timeout,
+        idle_timeout=idle_timeout,
+        handshake_timeout=handshake_timeout,
+        variables=contextvars.copy_context(),
+    )
+    options = ListenOptions(
+        backlog=backlog, reuse_port=reuse_port, unix_mode=unix_mode, client_auth=client_auth
+    )
+    return Listening(Server(where, handling, ctx, options, drain, max_active, stop))
+
+
+async def serve(
+    mode: server.Mode | endp.Endp | str,
+    handler: Handler,
+    *,
+    ctx: Context | None = None,
+    backlog: int = 1024,
+    timeout: float | None = None,
+    stop: Stop | None = None,
+    on_exn: OnExn | None = None,
+    handshake_timeout: float | None = 30.0,
+    idle_timeout: float | None = None,
+    drain: float = 10.0,
+    max_active: int | None = None,
+    client_auth: str = "none",
+    unix_mode: int | None = None,
+    reuse_port: bool = False,
+) -> None:
+    """Serve until `stop`, running `handler` for every client in a task of its own.
+
+    mode: how to be reached: a value of `conduit.server`, or an endpoint. handler: an async function
+    of `(flow, ic, oc)`; the flow is closed when it returns or raises, so it need not close it. It
+    runs in a copy of the caller's context variables. ctx: settings of the connections (default:
+    `default_ctx()`). backlog: how many clients may wait to be accepted (default 1024).
+    timeout: seconds a handler may live in all; then it is cancelled (default: no limit).
+    stop: a future, an `asyncio.Event` or any awaitable; the server stops when it is done or set. It
+    is never cancelled from here; if it fails, its exception is raised when all is stopped.
+    on_exn: a plain function that is told what a handler raised, and why a handshake failed, before
+    the channels are closed; without it these are logged. handshake_timeout: seconds a client has
+    for its handshake (default 30). idle_timeout: seconds in which at least one byte must move,
+    either way, else the handler is cancelled and the flow aborted (default: no limit).
+    drain: seconds that handlers have to end after a stop (default 10), before they are cancelled.
+    max_active: how many connections this server has at once (default: no limit); more clients wait.
+    client_auth: whether TLS clients must show a certificate: "none", "optional" or "required".
+    unix_mode: permission bits of a Unix socket's file, for instance 0o660 (default: the umask's).
+    reuse_port: let other processes listen on the same TCP port (SO_REUSEPORT; default no).
+
+    Options that mean nothing to a transport (a `unix_mode` to TCP) are ignored, so that the address
+    alone decides how a program is reached; `client_auth` is not, for it protects.
+
+    Raises OSError when the address cannot be listened on (EADDRINUSE for a Unix path with a live
+    server), AddressError for a mode that cannot be, ValueError for a limit that cannot be. An error
+    of a handler never ends the server. Cancelling this cancels the handlers and waits for them.
+    """
+    listening = listen(
+        mode,
+        handler,
+        ctx=ctx,
+        backlog=backlog,
+        timeout=timeout,
+        stop=stop,
+        on_exn=on_exn,
+        handshake_timeout=handshake_timeout,
+        idle_timeout=idle_timeout,
+        drain=drain,
+        max_active=max_active,
+        client_auth=client_auth,
+        unix_mode=unix_mode,
+        reuse_port=reuse_port,
+    )
+    async with listening as running:
+        running.block = None
+        await running.wait_stopped()
+
+
+def _check(
+    mode: server.Mode,
+    handler: Handler,
+    on_exn: OnExn | None,
+    backlog: int,
+    client_auth: str,
+    drain: float,
+) -> None:
+    if not callable(handler):
+        raise TypeError(f"handler must be an async function of (flow, ic, oc), not {handler!r}")
+    if inspect.iscoroutinefunction(on_exn):
+        raise TypeError("on_exn must be a plain function: it is called, not awaited")
+    if backlog < 1:
+        raise ValueError(f"backlog is {backlog}: at least one client must be able to wait")
+    if drain < 0:
+        raise ValueError(f"drain is {drain}: it cannot be negative")
+    if client_auth not in _CLIENT_AUTH:
+        raise ValueError(f"client_auth is {client_auth!r}: it is one of {', '.join(_CLIENT_AUTH)}")
+    if client_auth != "none" and not isinstance(mode, _TLS_MODES):
+        raise AddressError(f"{mode!r} has no TLS: client_auth={client_auth!r} would check nobody")
+
+
+def _check_seconds(**limits: float | None) -> None:
+    for name, seconds in limits.items():
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"{name} is {seconds}: it must be more than 0, or None for no limit")

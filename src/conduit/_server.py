@@ -1,0 +1,234 @@
+"""A server that runs: its listeners, its connections, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable
+from typing import TypeAlias
+
+from . import endp, server
+from ._accept import Acceptor
+from ._handle import Connection, Handling
+from ._places import Places
+from .context import Context
+from .transports import Arrival, ListenOptions, listen
+
+Stop: TypeAlias = asyncio.Event | Awaitable[object]
+
+# How often a stop says that it still waits for handlers that ignore their cancellation.
+_SECONDS_BETWEEN_COMPLAINTS = 5.0
+
+logger = logging.getLogger("conduit")
+
+_running: dict[asyncio.AbstractEventLoop, set[Server]] = {}
+
+
+def running_servers() -> set[Server]:
+    """The servers of the running loop; `conduit.run` stops them on a signal."""
+    return set(_running.get(asyncio.get_running_loop(), ()))
+
+
+class Server:
+    """A server that runs: what `listen` gives to its `async with` block.
+
+    It belongs to the loop and the process that made it: in a forked child it raises RuntimeError.
+    """
+
+    def __init__(
+        self,
+        mode: server.Mode,
+        handling: Handling,
+        ctx: Context,
+        options: ListenOptions,
+        drain: float,
+        max_active: int | None,
+        stop: Stop | None,
+    ) -> None:
+        self._mode = mode
+        self._handling = handling
+        self._ctx = ctx
+        self._options = options
+        self._drain = drain
+        self._places = Places(max_active)
+        self._stop = stop
+        self._pid = os.getpid()
+        self._acceptors: list[Acceptor] = []
+        self._connections: set[Connection] = set()
+        self._endps: tuple[endp.Endp, ...] = ()
+        self._stopping = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._failure: BaseException | None = None
+        self._waiter: asyncio.Future[object] | None = None
+        self.block: asyncio.Task[object] | None = None
+        """The task inside the `async with` block, which `interrupt` ends."""
+        self.interrupted = False
+
+    def __repr__(self) -> str:
+        state = "stopping" if self._stopping else "serving"
+        where = ", ".join(map(str, self._endps))
+        return f"<conduit.Server {state} {where}: {len(self._connections)} active>"
+
+    @property
+    def endps(self) -> tuple[endp.Endp, ...]:
+        """How to reach it: one endpoint for each listener, with the real port."""
+        return self._endps
+
+    @property
+    def active(self) -> int:
+        """How many connections it has: accepted and not yet closed."""
+        return len(self._connections)
+
+    async def stop(self, drain: float | None = None) -> None:
+        """Stop in an orderly way, and return when all is closed.
+
+        What the operating system's queues hold is accepted, the listeners are closed, handlers get
+        `drain` seconds to end, then they are cancelled.
+
+        drain: seconds; None for what was given to `serve` (10 by default), 0 to cancel at once. A
+        call while another stop waits can only shorten its time.
+        """
+        self._check_process()
+        self._begin_stop(self._drain if drain is None else drain)
+        # Several may wait, and one that is cancelled does not speak for the others.
+        await asyncio.shield(self._stopped)
+
+    async def reload(self) -> None:
+        """Read again what the server reads from files: TLS certificates and keys.
+
+        A server without TLS has nothing to read again. Open connections are left alone.
+        """
+        self._check_process()
+
+    # For `serve`, `listen` and `run`.
+
+    async def start(self) -> None:
+        """Begin to listen. Raises what the transport raises."""
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        listeners = await listen(self._mode, self._ctx, self._options)
+        self._endps = tuple(listener.endp for listener in listeners)
+        self._acceptors = [
+            Acceptor(listener, self._places, self._arrived, self._fail) for listener in listeners
+        ]
+        _running.setdefault(self._loop, set()).add(self)
+        for acceptor in self._acceptors:
+            acceptor.start()
+        logger.debug("serving %s", ", ".join(map(str, self._endps)))
+        if self._stop is not None:
+            self._waiter = _when_done(self._stop)
+            self._waiter.add_done_callback(self._told_to_stop)
+
+    async def kill(self) -> None:
+        """Close the listeners, cancel the handlers, and wait for them."""
+        if not self._stopping:
+            for acceptor in self._acceptors:
+                acceptor.close()
+            self._acceptors = []
+        await self.stop(drain=0)
+
+    def interrupt(self) -> None:
+        """Stop, and then end the `async with` block, if there is one, as if it were left."""
+        self.interrupted = True
+        self._begin_stop(self._drain)
+
+    async def wait_stopped(self) -> None:
+        """Wait until it has stopped."""
+        await asyncio.shield(self._stopped)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the server, if it did not end well."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this server runs in process {self._pid}, not in its forked child {os.getpid()}"
+            )
+
+    def _arrived(self, acceptor: Acceptor, arrival: Arrival) -> None:
+        self._connections.add(Connection(self._handling, acceptor, arrival, self._gone))
+
+    def _gone(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self._stopping and not self._connections:
+            self._finished()
+
+    def _begin_stop(self, drain: float) -> None:
+        if not self._stopping:
+            self._stopping = True
+            acceptors, self._acceptors = self._acceptors, []
+            for acceptor in acceptors:
+                # As many as may wait; more can come in only while we accept.
+                acceptor.finish(self._options.backlog + 1)
+        if not self._connections:
+            self._finished()
+            return
+        until = self._loop.time() + drain
+        if self._deadline is None or until < self._deadline.when():
+            self._set_deadline(drain)
+        for connection in list(self._connections):
+            connection.hurry()
+
+    def _set_deadline(self, seconds: float) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if seconds <= 0:
+            self._cancel_handlers()
+        else:
+            self._deadline = self._loop.call_later(seconds, self._cancel_handlers)
+
+    def _cancel_handlers(self) -> None:
+        for connection in list(self._connections):
+            if connection.task is not None:
+                connection.task.cancel()
+        self._deadline = self._loop.call_later(_SECONDS_BETWEEN_COMPLAINTS, self._complain)
+
+    def _complain(self) -> None:
+        stubborn = [c.task for c in self._connections if c.task is not None]
+        if stubborn:
+            logger.warning(
+                "%d handlers go on although they were cancelled; the server waits for them: %s",
+                len(stubborn),
+                ", ".join(task.get_name() for task in stubborn[:10]),
+            )
+        self._deadline = self._loop.call_later(_SECONDS_BETWEEN_COMPLAINTS, self._complain)
+
+    def _told_to_stop(self, waiter: asyncio.Future[object]) -> None:
+        error = None if waiter.cancelled() else waiter.exception()
+        if error is not None and self._failure is None:
+            self._failure = error
+        self._begin_stop(self._drain)
+
+    def _finished(self) -> None:
+        if self._stopped.done():
+            return
+        self._stopped.set_result(None)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        servers = _running.get(self._loop, set())
+        servers.discard(self)
+        if not servers:
+            _running.pop(self._loop, None)
+        if self._waiter is not None:
+            self._waiter.remove_done_callback(self._told_to_stop)
+            if isinstance(self._stop, asyncio.Event):
+                # The wait is ours; whatever else we were given is not.
+                self._waiter.cancel()
+        if self.interrupted and self.block is not None:
+            self.block.cancel()
+
+    def _fail(self, error: OSError) -> None:
+        """A listener broke: stop, and let `serve` raise it."""
+        logger.error("cannot accept any more on %r: %s", self._mode, error)
+        if self._failure is None:
+            self._failure = error
+        self._loop.call_soon(self._begin_stop, self._drain)
+
+
+def _when_done(stop: Stop) -> asyncio.Future[object]:
+    if isinstance(stop, asyncio.Event):
+        return asyncio.ensure_future(stop.wait())
+    return asyncio.ensure_future(stop)

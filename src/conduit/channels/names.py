@@ -1,0 +1,53 @@
+"""What a transport knows of its two ends: names, and who the peer is."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any, NamedTuple
+
+
+class PeerCredentials(NamedTuple):
+    """Who connected, as the kernel saw it at that moment; numbers as the operating system's."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+_UCRED = struct.Struct("iII")  # struct ucred, unix(7)
+
+
+def extra_info(transport: asyncio.BaseTransport, name: str, default: Any) -> Any:
+    """`transport.get_extra_info`, with IPv4 peers as IPv4, and "peercred" added."""
+    if name == "peercred":
+        credentials = _peer_credentials(transport.get_extra_info("socket"))
+        return default if credentials is None else credentials
+    try:
+        value = transport.get_extra_info(name, default)
+    except (OSError, AttributeError):
+        # uvloop asks the socket only now, and it may be closed.
+        return default
+    if name in ("peername", "sockname") and isinstance(value, tuple):
+        return unmapped(value)
+    return value
+
+
+def unmapped(address: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A socket address; if it is an IPv4 address mapped into IPv6, the IPv4 form of it."""
+    host = address[0]
+    if isinstance(host, str) and host.startswith("::ffff:") and "." in host:
+        return (host[7:], address[1])
+    return address
+
+
+def _peer_credentials(sock: Any) -> PeerCredentials | None:
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None or sock is None or sock.family != socket.AF_UNIX:
+        return None
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size)
+    except OSError:
+        return None
+    return PeerCredentials(*_UCRED.unpack(raw))

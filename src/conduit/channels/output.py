@@ -1,0 +1,174 @@
+"""`Output`: what a program writes to. It can stand where an `asyncio.StreamWriter` stands."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import warnings
+from collections.abc import Awaitable, Generator, Iterable
+from typing import Any, TypeAlias
+
+from ..errors import UnsupportedTransport
+from .names import extra_info
+from .wire import Wire
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+
+class Output:
+    """The bytes that go out on a flow, and the end of the flow.
+
+    Made by `connect` and `serve`, not by hand. The methods are those of `asyncio.StreamWriter`, with
+    the same results, and these promises on top:
+
+    - What was given to `write` goes out as it was then: changing a bytearray later changes nothing.
+    - `write` never raises for a peer that has gone; `drain` does, also one that is waiting.
+    - `close` closes the flow, reads included; it never raises for a dead peer and never hangs.
+
+    A flow that is dropped without being closed is aborted, with a ResourceWarning.
+    """
+
+    __slots__ = ("__weakref__", "_wire")
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __repr__(self) -> str:
+        return f"<conduit.Output of {self._wire!r}>"
+
+    def __del__(self) -> None:
+        wire = self._wire
+        if not wire.closing and not wire.lost:
+            warnings.warn(
+                f"a flow was dropped without being closed: {wire.flow or wire!r}",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+            # A loop that is closed has no use for it: the descriptor goes with the transport.
+            if not wire.loop.is_closed():
+                wire.abort()
+
+    def write(self, data: BytesLike) -> Awaitable[None]:
+        """Queue `data` at once; what is returned can be awaited, or dropped, and is `drain()`.
+
+        data: anything bytes-like; what it holds now is what goes out.
+
+        Returns an awaitable equal to `drain()`. Cancelling it does not take the bytes back. Raises
+        TypeError for what is not bytes-like, RuntimeError after `write_eof`. A peer that has gone is
+        told by the awaitable, not by the call.
+        """
+        if type(data) is not bytes:
+            data = _frozen(data)
+        wire = self._wire
+        if wire.eof_sent or wire.closing or wire.lost:
+            return _refuse(wire)
+        wire.bytes_out += len(data)
+        wire.transport.write(data)
+        return wire
+
+    def writelines(self, lines: Iterable[BytesLike]) -> Awaitable[None]:
+        """Queue several pieces as if they were one.
+
+        lines: bytes-like objects. Returns and raises as `write` does.
+        """
+        return self.write(b"".join(map(_frozen, lines)))
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken in enough for more to be written.
+
+        Raises ConnectionError when the flow is gone, or goes while waiting.
+        """
+        await self._wire.drain()
+
+    def can_write_eof(self) -> bool:
+        """Whether this flow can be closed one way (`write_eof`)."""
+        return self._wire.transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """End the output, after what was written; reading goes on. A second call does nothing."""
+        if not self._wire.closing:
+            self._wire.send_eof()
+
+    def close(self) -> Awaitable[None]:
+        """Close the flow, both ways.
+
+        What was written is sent, for `close_timeout` seconds at most (`conduit.init`); unread input
+        is thrown away. This goes on by itself; await the result, or `wait_closed`, to see the end of
+        it. Never raises for a peer that has gone. A second call does nothing.
+        """
+        self._wire.close()
+        return _Closed(self._wire)
+
+    async def wait_closed(self) -> None:
+        """Wait until the flow is closed and its descriptor too. Never raises for a dead peer."""
+        await self._wire.wait_closed()
+
+    def is_closing(self) -> bool:
+        """Whether the flow is closed, or about to be."""
+        wire = self._wire
+        return wire.closing or wire.lost or wire.transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """A fact about the flow, as asyncio's transports give them.
+
+        name: "socket", "peername", "sockname" (an IPv4 peer of a dual-stack socket appears as
+        IPv4), or "peercred": the `PeerCredentials` (pid, uid, gid) of the process that connected, on
+        Unix sockets of systems that tell. default: what is returned for what is not known.
+        """
+        return extra_info(self._wire.transport, name, default)
+
+    async def start_tls(
+        self,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Upgrade to TLS, as `asyncio.StreamWriter.start_tls`. Raises UnsupportedTransport: not yet."""
+        raise UnsupportedTransport("start_tls: this version of conduit has no TLS yet")
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """An asyncio transport's view of this flow, for code that reaches below its writer."""
+        from .facade import TransportFacade
+
+        return TransportFacade(self, self._wire)
+
+
+def _frozen(data: BytesLike) -> bytes:
+    """A copy that nobody can change, of anything bytes-like."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+def _refuse(wire: Wire) -> Awaitable[None]:
+    """Answer a write that can go nowhere."""
+    if wire.eof_sent and not wire.closing and not wire.lost:
+        raise RuntimeError("cannot write after write_eof()")
+    return _Refused(wire)
+
+
+class _Refused:
+    """The result of a write to a flow that is closed: nothing was queued, and awaiting it says so."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __await__(self) -> Generator[object, None, None]:
+        raise self._wire.gone()
+        yield
+
+
+class _Closed:
+    """The result of `close`: may be awaited or dropped."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __await__(self) -> Generator[object, None, None]:
+        return self._wire.wait_closed().__await__()

@@ -1,0 +1,163 @@
+"""`Context`: what connections have in common; `init` makes one, `default_ctx` is the usual one."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .errors import AddressError, TLSError
+from .tls.keys import OwnKey
+
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """What of a TLS server's certificate is compared with the address that was asked for.
+
+    hostname: its names, when the address names a host (default: yes). ip: its IP addresses, when
+    the address is an IP literal (default: yes). The chain is always checked.
+    """
+
+    hostname: bool = True
+    ip: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Context:
+    """The settings that connections and servers share. Made by `init`; read-only.
+
+    src: local addresses to connect from and listen on; at most one of each family, none for any.
+    The others are as `init` describes them. A context belongs to the process that made it: in a
+    forked child it is refused with a RuntimeError.
+    """
+
+    src: tuple[IPAddress, ...] = ()
+    tls_own_key: OwnKey | None = None
+    tls_authenticator: object | None = None
+    ssl_ctx: ssl.SSLContext | None = None
+    ssl_client_verify: Verify = Verify()
+    alpn: tuple[str, ...] = ()
+    resolver: object | None = None
+    allow_truncation: bool = False
+    close_timeout: float = 5.0
+    pid: int = field(default_factory=os.getpid, repr=False)
+
+    def check_process(self) -> None:
+        """Raise RuntimeError in a process that was forked from the one that made this context."""
+        if self.pid != os.getpid():
+            raise RuntimeError(
+                f"this Context was made in process {self.pid} and cannot be used in its forked "
+                f"child {os.getpid()}: call conduit.init there"
+            )
+
+    def src_for(self, address: IPAddress) -> IPAddress | None:
+        """The local address from which to connect to `address`; None for any.
+
+        Raises AddressError when there are source addresses, but none of the family of `address`.
+        """
+        if not self.src:
+            return None
+        for source in self.src:
+            if source.version == address.version:
+                return source
+        raise AddressError(
+            f"src={', '.join(map(str, self.src))} cannot reach {address}: "
+            f"give an IPv{address.version} source too, or leave src out"
+        )
+
+
+async def init(
+    *,
+    src: str | IPAddress | Iterable[str | IPAddress] | None = None,
+    tls_own_key: OwnKey | None = None,
+    tls_authenticator: object | None = None,
+    ssl_ctx: ssl.SSLContext | None = None,
+    ssl_client_verify: Verify = Verify(hostname=True, ip=True),  # noqa: B008 - it is frozen
+    alpn: Iterable[str] = (),
+    resolver: object | None = None,
+    allow_truncation: bool = False,
+    close_timeout: float = 5.0,
+) -> Context:
+    """Make a `Context`.
+
+    src: the local address to connect from and to listen on: an IP address, or a name that is
+    resolved now, or several of them, at most one of each family (default: any).
+    tls_own_key: the certificate and key to show to peers. tls_authenticator: who is trusted, for
+    both stacks and both roles (default: the operating system's anchors, for servers only).
+    ssl_ctx: a ready `ssl.SSLContext` for connecting instead; not together with `tls_authenticator`.
+    ssl_client_verify: what of the server's certificate must match. alpn: protocols to offer, the
+    preferred one first. resolver: what turns names and URIs into endpoints.
+    allow_truncation: take an end without close_notify for a proper end (default: no).
+    close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
+
+    Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
+    ValueError for a `close_timeout` below zero.
+    """
+    if tls_authenticator is not None and ssl_ctx is not None:
+        raise TLSError(
+            "tls_authenticator and ssl_ctx exclude each other: an ssl_ctx brings its own trust"
+        )
+    if close_timeout < 0:
+        raise ValueError(f"close_timeout is {close_timeout}: it cannot be negative")
+    return Context(
+        src=await _sources(src),
+        tls_own_key=tls_own_key,
+        tls_authenticator=tls_authenticator,
+        ssl_ctx=ssl_ctx,
+        ssl_client_verify=ssl_client_verify,
+        alpn=tuple(alpn),
+        resolver=resolver,
+        allow_truncation=allow_truncation,
+        close_timeout=close_timeout,
+    )
+
+
+_default: Context | None = None
+
+
+def default_ctx() -> Context:
+    """The context used where none is given: any source address, no own key, the usual trust.
+
+    Made on first use, and anew in a forked child.
+    """
+    global _default
+    if _default is None or _default.pid != os.getpid():
+        _default = Context()
+    return _default
+
+
+async def _sources(src: str | IPAddress | Iterable[str | IPAddress] | None) -> tuple[IPAddress, ...]:
+    if src is None:
+        return ()
+    given = [src] if isinstance(src, str | ipaddress.IPv4Address | ipaddress.IPv6Address) else src
+    found: list[IPAddress] = []
+    for one in given:
+        addresses = await _addresses_of(one)
+        # A name may have addresses of both families; the first of each is taken.
+        fresh = [a for a in addresses if a.version not in {f.version for f in found}]
+        if not fresh:
+            raise AddressError(f"src={one}: there is a source address of this family already")
+        found += {a.version: a for a in reversed(fresh)}.values()
+    return tuple(found)
+
+
+async def _addresses_of(one: str | IPAddress) -> list[IPAddress]:
+    try:
+        return [ipaddress.ip_address(one)]
+    except ValueError:
+        pass
+    loop = asyncio.get_running_loop()
+    try:
+        infos = await loop.getaddrinfo(
+            str(one), 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise AddressError(f"src={one!r} is no IP address and no known name: {error}") from error
+    return [ipaddress.ip_address(info[4][0]) for info in infos]

@@ -1,0 +1,87 @@
+"""The ways to reach a peer: which module carries which address.
+
+A new transport is one file here and one line in `_TABLE`. Another package adds its own by an entry
+point in the group `conduit.transports`, named by the full name of the address class
+(`acme.addresses.Carrier`), whose value is the module with `connect` and `listen`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from ..context import Context
+from ..errors import UnsupportedTransport
+from .base import Arrival, Listener, ListenOptions, Transport, Triple
+
+__all__ = ["Arrival", "ListenOptions", "Listener", "Transport", "Triple", "connect", "listen"]
+
+# By the name of the class, which is the same in `client`, `server` and `endp`.
+_TABLE = {
+    "TCP": "conduit.transports.tcp",
+    "Host": "conduit.transports.tcp",
+    "UnixDomainSocket": "conduit.transports.unix",
+    "ListeningSocket": "conduit.transports.inherited",
+}
+
+# What can be said already and not be reached yet.
+_MISSING = {
+    "TLS": "TLS",
+    "OpenSSL": "TLS",
+    "TLSOver": "TLS",
+    "TLSTunnel": "TLS",
+    "TLSNative": "the native TLS stack",
+    "VchanDirect": "Xen vchan",
+    "VchanDomainSocket": "Xen vchan",
+    "Vsock": "vsock",
+    "Systemd": "socket activation by systemd",
+    "Launchd": "socket activation by launchd",
+}
+
+_ADDRESS_MODULES = ("conduit.client", "conduit.server")
+
+_known: dict[type, Transport] = {}
+
+
+def register(address: type, transport: Transport) -> None:
+    """Let `transport` (a module, or an object with `connect` and `listen`) carry an address class.
+
+    address: the class whose values `connect` or `serve` will be given. A second call replaces the
+    first.
+    """
+    _known[address] = transport
+
+
+async def connect(target: object, ctx: Context) -> Triple:
+    """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
+    return await _transport_of(target).connect(target, ctx)
+
+
+async def listen(mode: object, ctx: Context, options: ListenOptions) -> list[Listener]:
+    """Listen by the transport of `mode`. Raises UnsupportedTransport where there is none."""
+    return await _transport_of(mode).listen(mode, ctx, options)
+
+
+def _transport_of(address: object) -> Transport:
+    kind = type(address)
+    transport = _known.get(kind)
+    if transport is None:
+        transport = _known[kind] = _find(kind, address)
+    return transport
+
+
+def _find(kind: type, address: object) -> Transport:
+    if kind.__module__ in _ADDRESS_MODULES:
+        missing = _MISSING.get(kind.__name__)
+        if missing is not None:
+            raise UnsupportedTransport(f"{address!r}: this version of conduit has no {missing} yet")
+        return cast("Transport", import_module(_TABLE[kind.__name__]))
+    from importlib.metadata import entry_points
+
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    for entry in entry_points(group="conduit.transports", name=name):
+        return cast("Transport", entry.load())
+    raise UnsupportedTransport(
+        f"{address!r} is no address: no transport carries a {name}. Use a value of conduit.client, "
+        "conduit.server or conduit.endp"
+    )

@@ -1,0 +1,69 @@
+"""Sockets that somebody else opened: by descriptor, from a parent process or a supervisor."""
+
+from __future__ import annotations
+
+import socket
+from typing import NoReturn
+
+from .. import server
+from ..context import Context
+from ..errors import AddressError, UnsupportedTransport
+from .base import Listener, ListenOptions, Triple
+from .sockets import SocketListener
+
+
+async def connect(target: object, ctx: Context) -> Triple:
+    """Refused: an inherited listening socket is a way to serve."""
+    _ = ctx
+    _only_for_servers(target)
+
+
+async def listen(
+    mode: server.ListeningSocket, ctx: Context, options: ListenOptions
+) -> list[Listener]:
+    """Serve the descriptor of the mode. It is closed in the end; nothing is ever unlinked."""
+    return listen_on(mode.fd, ctx, options)
+
+
+def listen_on(
+    sock_or_fd: socket.socket | int, ctx: Context, options: ListenOptions
+) -> list[Listener]:
+    """Listen on a bound stream socket, which is ours to close from now on.
+
+    sock_or_fd: a socket object, or a descriptor. It may be listening already; its backlog becomes
+    that of the options.
+
+    Raises AddressError for what is no such socket, and leaves it alone then.
+    """
+    if isinstance(sock_or_fd, int):
+        try:
+            sock = socket.socket(fileno=sock_or_fd)
+        except OSError as error:
+            raise AddressError(
+                f"descriptor {sock_or_fd} is no open socket: {error.strerror}"
+            ) from error
+        try:
+            _check(sock)
+            sock.listen(options.backlog)
+        except BaseException:
+            sock.detach()
+            raise
+    else:
+        sock = sock_or_fd
+        _check(sock)
+        sock.listen(options.backlog)
+    return [SocketListener(sock, ctx)]
+
+
+def _check(sock: socket.socket) -> None:
+    if sock.type != socket.SOCK_STREAM:
+        raise AddressError(f"{sock!r} is no stream socket: it cannot be served")
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return
+    raise AddressError(f"{sock!r} is connected to {peer!r}: only a listening socket can be served")
+
+
+def _only_for_servers(target: object) -> NoReturn:
+    raise UnsupportedTransport(f"{target!r} is a way to serve, not a place to connect to")

@@ -1,0 +1,133 @@
+"""TCP: by IP address, and by name with all its addresses in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from .. import client, endp, events, flow, server
+from ..channels import Wire, pair
+from ..context import Context, IPAddress
+from ..errors import AddressError, ConnectError, ResolutionError
+from . import inherited
+from .base import Listener, ListenOptions, Triple
+from .sockets import SocketListener, ip_and_port
+
+# How often a free port is looked for that is free on every address to listen on.
+_PORT_TRIES = 16
+
+
+async def connect(target: client.TCP | client.Host, ctx: Context) -> Triple:
+    """Connect to an IP address, or to the addresses of a name, in getaddrinfo's order."""
+    if isinstance(target, client.TCP):
+        return await _open(target.ip, target.port, ctx, endp.TCP(target.ip, target.port))
+    origin = endp.Host(target.name, target.port)
+    attempts: list[tuple[object, BaseException]] = []
+    for ip, port in await _resolve(target):
+        try:
+            return await _open(ip, port, ctx, origin)
+        except (OSError, AddressError) as error:
+            attempts.append((endp.TCP(ip, port), error))
+    raise ConnectError(f"cannot connect to {target.name} port {target.port}", attempts)
+
+
+async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list[Listener]:
+    """Listen on the address of the mode, else of the context, else on all."""
+    if isinstance(mode.config, server.Socket):
+        return inherited.listen_on(mode.config.sock_or_fd, ctx, options)
+    port = mode.config.port
+    addresses = (mode.ip,) if mode.ip is not None else ctx.src
+    try:
+        if not addresses:
+            return [SocketListener(_bind_all(port, options), ctx)]
+        return [SocketListener(sock, ctx) for sock in _bind_each(addresses, port, options)]
+    except OSError as error:
+        where = " and ".join(map(str, addresses)) or "all addresses"
+        raise OSError(
+            error.errno, f"cannot listen on port {port} of {where}: {error.strerror}"
+        ) from error
+
+
+async def _open(ip: IPAddress, port: int, ctx: Context, origin: endp.Endp) -> Triple:
+    if events.observers:
+        events.emit(events.Attempt(endp.TCP(ip, port)))
+    source = ctx.src_for(ip)
+    loop = asyncio.get_running_loop()
+    wire = Wire(loop, ctx.close_timeout)
+    transport, _ = await loop.create_connection(
+        lambda: wire,
+        str(ip),
+        port,
+        local_addr=None if source is None else (str(source), 0),
+    )
+    fd = transport.get_extra_info("socket").fileno()
+    wire.flow = flow.TCP(fd, ip, port, origin=origin)
+    return Triple(wire.flow, *pair(wire))
+
+
+async def _resolve(target: client.Host) -> list[tuple[IPAddress, int]]:
+    loop = asyncio.get_running_loop()
+    try:
+        infos = await loop.getaddrinfo(target.name, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResolutionError(f"cannot resolve {target.name!r}: {reason}") from error
+    # Without doubles, in order.
+    return list(dict.fromkeys(ip_and_port(info[4]) for info in infos))
+
+
+def _bind_all(port: int, options: ListenOptions) -> socket.socket:
+    """One socket for IPv6 and IPv4; for IPv4 alone on a host without IPv6."""
+    try:
+        return _bind("::", port, options, both_families=True)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+            raise
+    return _bind("0.0.0.0", port, options)
+
+
+def _bind_each(
+    addresses: tuple[IPAddress, ...], port: int, options: ListenOptions
+) -> list[socket.socket]:
+    """A socket for each address, all on the same port, also when the kernel chooses it."""
+    for last in [False] * (_PORT_TRIES - 1) + [True]:
+        sockets: list[socket.socket] = []
+        chosen = port
+        try:
+            for address in addresses:
+                sockets.append(_bind(str(address), chosen, options))
+                chosen = sockets[0].getsockname()[1]
+        except OSError as error:
+            for sock in sockets:
+                sock.close()
+            if last or port or not sockets or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            break
+    return sockets
+
+
+def _bind(
+    host: str, port: int, options: ListenOptions, both_families: bool = False
+) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        # Elsewhere than on Windows this means: do not wait for old connections to be forgotten.
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if options.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
+        sock.bind(address)
+        sock.listen(options.backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,234 @@
+"""Unix sockets: by path, and by abstract name (`@name`, Linux only)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .. import client, endp, events, flow, server
+from ..channels import Wire, pair
+from ..context import Context
+from ..errors import AddressError, UnsupportedTransport
+from .base import Listener, ListenOptions, Triple
+from .sockets import SocketListener
+
+# What of a stat result tells one file from another: device, inode.
+_Identity = tuple[int, int]
+
+# A listening socket whose queue is full has no event to wait for: ask again, ever more slowly.
+_FIRST_RETRY = 0.001
+_LONGEST_RETRY = 0.05
+
+# Seconds to wait for another process that is about to listen on the same path.
+_LOCK_TIMEOUT = 5.0
+
+
+async def connect(target: client.UnixDomainSocket, ctx: Context) -> Triple:
+    """Connect to the socket at a path; while the server's queue is full, wait for room in it."""
+    origin = endp.UnixDomainSocket(target.file)
+    if events.observers:
+        events.emit(events.Attempt(origin))
+    loop = asyncio.get_running_loop()
+    sock = _new_socket()
+    try:
+        # Not by the loop's own connect: asyncio takes a full queue for a connection, and uvloop
+        # knows no abstract names.
+        await _reach(sock, _name(target.file))
+        wire = Wire(loop, ctx.close_timeout)
+        fd = sock.fileno()
+        await loop.create_unix_connection(lambda: wire, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    wire.flow = flow.DomainSocket(fd, target.file, origin=origin)
+    return Triple(wire.flow, *pair(wire))
+
+
+async def listen(
+    mode: server.UnixDomainSocket, ctx: Context, options: ListenOptions
+) -> list[Listener]:
+    """Listen at a path, taking it over from a server that has died, never from one that lives."""
+    name = _name(mode.file)
+    if mode.file.startswith("@"):
+        sock = _new_socket()
+        try:
+            sock.bind(name)
+            sock.listen(options.backlog)
+        except OSError as error:
+            sock.close()
+            raise OSError(error.errno, f"cannot listen on {mode.file}: {error.strerror}") from error
+        return [SocketListener(sock, ctx)]
+    # In a thread: file systems can be slow, and the lock may have to be waited for.
+    binding = asyncio.ensure_future(asyncio.to_thread(_bind, mode.file, options))
+    try:
+        sock, identity = await asyncio.shield(binding)
+    except asyncio.CancelledError:
+        # The thread cannot be stopped; what it makes is closed when it is done.
+        binding.add_done_callback(_abandon)
+        raise
+    return [UnixListener(sock, ctx, mode.file, identity)]
+
+
+class UnixListener(SocketListener):
+    """A Unix socket with a file, which goes when the server does, if it is still this server's."""
+
+    __slots__ = ("_file", "_identity")
+
+    def __init__(self, sock: socket.socket, ctx: Context, file: str, identity: _Identity) -> None:
+        super().__init__(sock, ctx)
+        self.endp = endp.UnixDomainSocket(file)
+        # Absolute, for a program that changes its directory meanwhile.
+        self._file = os.path.abspath(file)
+        self._identity: _Identity | None = identity
+
+    def unpublish(self) -> None:
+        identity, self._identity = self._identity, None
+        if identity is not None:
+            _unlink(self._file, identity)
+
+    def close(self) -> None:
+        self.unpublish()
+        super().close()
+
+
+def _new_socket() -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedTransport(f"Python on {sys.platform} has no Unix sockets")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+def _name(file: str) -> str | bytes:
+    """The name to bind or connect to."""
+    if file.startswith("@"):
+        if sys.platform != "linux":
+            raise UnsupportedTransport(f"unix:{file}: abstract sockets exist on Linux only")
+        return b"\0" + os.fsencode(file[1:])
+    return file
+
+
+async def _reach(sock: socket.socket, name: str | bytes) -> None:
+    delay = _FIRST_RETRY
+    while True:
+        try:
+            sock.connect(name)
+        except BlockingIOError:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_RETRY)
+        except OSError as error:
+            if error.errno is None:
+                # Python's own complaint that the path is too long for the system.
+                raise AddressError(f"unix:{name!r}: {error}") from error
+            raise
+        else:
+            return
+
+
+def _bind(file: str, options: ListenOptions) -> tuple[socket.socket, _Identity]:
+    """A listening socket at a path. Blocks."""
+    sock = _new_socket()
+    try:
+        with _lock(file):
+            _remove_dead(file)
+            sock.bind(file)
+            info = os.lstat(file)
+            identity = info.st_dev, info.st_ino
+            try:
+                # Nobody can connect before listen(), so nobody sees other permissions.
+                if options.unix_mode is not None:
+                    os.chmod(file, options.unix_mode)
+                sock.listen(options.backlog)
+            except BaseException:
+                _unlink(file, identity)
+                raise
+    except OSError as error:
+        sock.close()
+        if error.errno is None:
+            raise AddressError(f"unix:{file}: {error}") from error
+        raise OSError(error.errno, f"cannot listen on {file}: {error.strerror}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock, identity
+
+
+def _remove_dead(file: str) -> None:
+    """Remove the file of a server that is no more. Raises OSError(EADDRINUSE) for anything else."""
+    try:
+        info = os.lstat(file)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode):
+        raise OSError(errno.EADDRINUSE, "there is a file of this name that is no socket")
+    with _new_socket() as probe:
+        answer = probe.connect_ex(file)
+    if answer == errno.ENOENT:
+        return
+    if answer != errno.ECONNREFUSED:
+        raise OSError(errno.EADDRINUSE, "another server is listening there")
+    _unlink(file, (info.st_dev, info.st_ino))
+
+
+@contextmanager
+def _lock(file: str) -> Iterator[None]:
+    """Hold `file`.lock, so that of two servers that start at once one sees the other."""
+    import fcntl
+
+    path = file + ".lock"
+    deadline = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before has removed the file: then this is a lock on nothing.
+            if _same_file(path, lock):
+                break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise OSError(
+                    errno.EADDRINUSE, f"another process has held {path} for {_LOCK_TIMEOUT:g} s"
+                ) from None
+            time.sleep(_FIRST_RETRY)
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(lock)
+
+
+def _same_file(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(file: str, identity: _Identity) -> None:
+    """Remove `file` if it is still the same one."""
+    try:
+        info = os.lstat(file)
+        if (info.st_dev, info.st_ino) == identity:
+            os.unlink(file)
+    except FileNotFoundError:
+        pass
+
+
+def _abandon(binding: asyncio.Future[tuple[socket.socket, _Identity]]) -> None:
+    if not binding.cancelled() and binding.exception() is None:
+        sock, identity = binding.result()
+        name = sock.getsockname()
+        sock.close()
+        _unlink(name, identity)
