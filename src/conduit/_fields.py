@@ -78,7 +78,7 @@ def name_of(cls: type) -> str:
 def check(record: Record, **kinds: Callable[[object, str], object]) -> None:
     """Replace the named fields by what their kinds make of them.
 
-    Raises AddressError for a field holds what it cannot; the message names it and its constructor.
+    Raises AddressError for what a field cannot hold; the message names it and its constructor.
     """
     owner = name_of(type(record))
     for part, kind in kinds.items():
@@ -139,7 +139,7 @@ def hostname(value: object, where: str) -> str:
 def host(value: object, where: str) -> str:
     """What the resolver is asked for: a DNS name, or an IP address as a str."""
     value = hostname(value, where)
-    if _is_ip(value):
+    if _read_ip(value) is not None:
         return value
     if value.startswith("[") and value.endswith("]"):
         raise refusal(where, f"{_seen(value)} has brackets: write {value[1:-1]!r}")
@@ -148,7 +148,7 @@ def host(value: object, where: str) -> str:
     for char in value:
         if char in ":/@?#[]%*\\":  # more than a name: "db:5432", "http://db", "*"
             raise refusal(where, f"{_seen(value)} holds {char!r}; give the name alone")
-        if char.isspace() or _is_control(char):
+        if _is_blank(char):
             raise refusal(where, f"{_seen(value)} holds {char!r}, which no host name has")
     return value
 
@@ -204,14 +204,10 @@ def ip(value: object, where: str) -> IPAddress:
         return value
     if not isinstance(value, str):
         raise refusal(where, f"must be an IP address, not {_seen(value)}")
-    # The zone is the only part in which ipaddress takes any character.
-    if "\0" in value:
-        raise refusal(where, f"{_seen(value)} holds a NUL")
-    try:
-        return ip_address(value)
-    except ValueError:
-        pass
-    if value.startswith("[") and _is_ip(value[1:-1]):
+    found = _read_ip(value)
+    if found is not None:
+        return found
+    if value.startswith("[") and _read_ip(value[1:-1]) is not None:
         hint = f"write {value[1:-1]!r}, without brackets"
     elif where.startswith("server."):
         hint = "a server listens on the address itself, not on a name"
@@ -260,17 +256,19 @@ def _fspath(value: object, where: str) -> object:
     return os.fspath(cast("Path", value))  # bytes, if the path is one of bytes
 
 
-def _is_ip(value: str) -> bool:
+def _read_ip(value: str) -> IPAddress | None:
     try:
-        ip_address(value)
+        found = ip_address(value)
     except ValueError:
-        return False
-    return True
+        return None
+    # ipaddress takes any zone, but no interface is called so.
+    zone = value.partition("%")[2]
+    return None if any(char in "/[]" or _is_blank(char) for char in zone) else found
 
 
-def _is_control(char: str) -> bool:
-    # Also the lone surrogates, which stand for bytes that were not UTF-8.
-    return char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff"
+def _is_blank(char: str) -> bool:
+    """Whether it is white space, a control, or half a surrogate pair (a byte that is no UTF-8)."""
+    return char.isspace() or char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff"
 
 
 def _seen(value: object) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
 from .. import client, endp, events, flow, server
 from ..channels import Wire, pair
@@ -20,7 +21,16 @@ from .base import Listener, ListenOptions, Triple
 from .sockets import SocketListener
 
 # What of a stat result tells one file from another: device, inode.
-_Identity = tuple[int, int]
+_Identity: TypeAlias = tuple[int, int]
+
+
+class _Bound(NamedTuple):
+    """A listening socket and its file, whose path is absolute: a program may change directory."""
+
+    sock: socket.socket
+    file: str
+    identity: _Identity
+
 
 # A listening socket whose queue is full has no event to wait for: ask again, ever more slowly.
 _FIRST_RETRY = 0.001
@@ -68,30 +78,28 @@ async def listen(
     # In a thread: file systems can be slow, and the lock may have to be waited for.
     binding = asyncio.ensure_future(asyncio.to_thread(_bind, mode.file, options))
     try:
-        sock, identity = await asyncio.shield(binding)
+        bound = await asyncio.shield(binding)
     except asyncio.CancelledError:
         # The thread cannot be stopped; what it makes is closed when it is done.
         binding.add_done_callback(_abandon)
         raise
-    return [UnixListener(sock, ctx, mode.file, identity)]
+    return [UnixListener(mode.file, bound, ctx)]
 
 
 class UnixListener(SocketListener):
     """A Unix socket with a file, which goes when the server does, if it is still this server's."""
 
-    __slots__ = ("_file", "_identity")
+    __slots__ = ("_bound",)
 
-    def __init__(self, sock: socket.socket, ctx: Context, file: str, identity: _Identity) -> None:
-        super().__init__(sock, ctx)
+    def __init__(self, file: str, bound: _Bound, ctx: Context) -> None:
+        super().__init__(bound.sock, ctx)
         self.endp = endp.UnixDomainSocket(file)
-        # Absolute, for a program that changes its directory meanwhile.
-        self._file = os.path.abspath(file)
-        self._identity: _Identity | None = identity
+        self._bound: _Bound | None = bound
 
     def unpublish(self) -> None:
-        identity, self._identity = self._identity, None
-        if identity is not None:
-            _unlink(self._file, identity)
+        bound, self._bound = self._bound, None
+        if bound is not None:
+            _unlink(bound.file, bound.identity)
 
     def close(self) -> None:
         self.unpublish()
@@ -132,7 +140,7 @@ async def _reach(sock: socket.socket, name: str | bytes) -> None:
             return
 
 
-def _bind(file: str, options: ListenOptions) -> tuple[socket.socket, _Identity]:
+def _bind(file: str, options: ListenOptions) -> _Bound:
     """A listening socket at a path. Blocks."""
     sock = _new_socket()
     try:
@@ -157,7 +165,7 @@ def _bind(file: str, options: ListenOptions) -> tuple[socket.socket, _Identity]:
     except BaseException:
         sock.close()
         raise
-    return sock, identity
+    return _Bound(sock, os.path.abspath(file), identity)
 
 
 def _remove_dead(file: str) -> None:
@@ -226,9 +234,8 @@ def _unlink(file: str, identity: _Identity) -> None:
         pass
 
 
-def _abandon(binding: asyncio.Future[tuple[socket.socket, _Identity]]) -> None:
+def _abandon(binding: asyncio.Future[_Bound]) -> None:
     if not binding.cancelled() and binding.exception() is None:
-        sock, identity = binding.result()
-        name = sock.getsockname()
-        sock.close()
-        _unlink(name, identity)
+        bound = binding.result()
+        bound.sock.close()
+        _unlink(bound.file, bound.identity)

@@ -1,0 +1,88 @@
+"""What every test gets: both loops, a watch over descriptors and blocking calls, real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+from blockbuster import blockbuster_ctx
+
+LOOPS = ("asyncio", "uvloop")
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Every async test runs on both loops."""
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> None:
+    """Let uvloop open what it keeps for the life of the process before descriptors are counted."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.sleep(0))
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_call() -> Iterator[None]:
+    """A call in conduit that would block the loop fails the test."""
+    with blockbuster_ctx("conduit") as blockbuster:
+        for name in ("os.stat", "os.unlink"):
+            # Two quick calls when a server goes; waiting for a thread there could be cancelled.
+            if name in blockbuster.functions:
+                blockbuster.functions[name].can_block_in("conduit/transports/unix.py", "_unlink")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_leaks(_no_blocking_call: None) -> Iterator[None]:
+    """A descriptor that a test leaves open fails it."""
+    before = open_descriptors()
+    yield
+    left = open_descriptors().keys() - before.keys()
+    if left:
+        gc.collect()
+        after = open_descriptors()
+        left = after.keys() - before.keys()
+        assert not left, f"left open: { {fd: after[fd] for fd in left} }"
+
+
+def open_descriptors() -> dict[int, str]:
+    """The descriptors of this process, and what each is."""
+    found: dict[int, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the one that listed the directory
+    return found
+
+
+@pytest.fixture
+def program() -> Callable[[str], str]:
+    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            if os.environ.get("CONDUIT_TEST_REQUIRE_PEERS"):
+                pytest.fail(f"{name} is not installed, and nothing may be skipped here")
+            pytest.skip(f"{name} is not installed")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def socket_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A short path for a Unix socket: pytest's own are too long for one."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="conduit-") as directory:
+        yield str(Path(directory) / "s")
