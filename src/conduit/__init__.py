@@ -1,4 +1,4 @@
-"""Connection establishment as one idea: a typed address says where, `connect` and `serve` do the rest.
+"""Connection establishment as one idea: an address says where, `connect` and `serve` do the rest.
 
     f, ic, oc = await conduit.connect(conduit.client.TCP("127.0.0.1", 8080))
     await conduit.serve(conduit.server.UnixDomainSocket("/run/app.sock"), handler)
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 # Where each public name is; a name that stands for itself is a module.
 _HOME = {
-    **dict.fromkeys(
-        ("client", "endp", "events", "flow", "server", "testing", "transports"), ""
-    ),
+    **dict.fromkeys(("client", "endp", "events", "flow", "server", "testing", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
     "run": "_run",

@@ -13,8 +13,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from . import _places, events
-from ._places import Places
+from . import events
+from ._places import Places, process_places
 from .transports import Arrival, Listener
 
 # Clients accepted before the loop turns to something else.
@@ -101,13 +101,13 @@ class Acceptor:
         self._closed = True
         self._rest()
         self._places.forget(self._wake)
-        _places.everywhere.forget(self._wake)
+        process_places().forget(self._wake)
         self.listener.close()
 
     def give_places(self) -> None:
         """Give back what a client held."""
         self._places.give()
-        _places.everywhere.give()
+        process_places().give()
 
     def _ready(self) -> None:
         self._accept(_BATCH)
@@ -139,7 +139,7 @@ class Acceptor:
     def _take_places(self) -> bool:
         if not self._places.take(self._wake):
             return False
-        if _places.everywhere.take(self._wake):
+        if process_places().take(self._wake):
             return True
         self._places.give()
         return False

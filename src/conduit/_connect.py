@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,7 @@ from ._target import to_client
 from .channels import wire_of
 from .context import Context, default_ctx
 from .errors import ConduitError, ConnectError, ConnectTimeout
-from .transports import Triple
+from .transports import Attempts, Triple
 
 
 class Connecting(Coroutine[Any, Any, Triple]):
@@ -73,8 +74,8 @@ def connect(
     timeout: seconds for everything, resolving and handshakes included; None for no limit.
 
     Returns a coroutine that gives the flow, its input and its output, which the caller closes
-    (`oc.close()`). As an async context manager it closes them itself: what was written is sent if
-    the block is left normally, and nothing is raised; the flow is aborted if an exception leaves it.
+    (`oc.close()`). As an async context manager it closes them itself: left normally, what was
+    written is sent and nothing is raised; left by an exception, the flow is aborted at once.
 
     Raises ConnectError, whose `attempts` say which address failed how; ConnectTimeout, a
     TimeoutError; ResolutionError for a name without address; AddressError for a target that cannot
@@ -90,18 +91,19 @@ async def _connect(
     ctx = ctx or default_ctx()
     ctx.check_process()
     where = to_client(target, ctx)
-    started = asyncio.get_running_loop().time()
+    started = time.perf_counter()
     limit = asyncio.timeout(timeout)
+    attempts: Attempts = []
     try:
         async with limit:
-            triple = await transports.connect(where, ctx)
-    except ConduitError:
-        raise
+            triple = await transports.connect(where, ctx, attempts)
     except OSError as error:
         if limit.expired():
-            raise ConnectTimeout(f"cannot connect to {target} within {timeout:g} s") from error
-        raise ConnectError(f"cannot connect to {target}", [(where, error)]) from error
+            message = f"cannot connect to {target} within {timeout:g} s"
+            raise ConnectTimeout(message, attempts) from error
+        if isinstance(error, ConduitError) and not attempts:
+            raise
+        raise ConnectError(f"cannot connect to {target}", attempts or [(where, error)]) from error
     if events.observers:
-        elapsed = asyncio.get_running_loop().time() - started
-        events.emit(events.Connected(triple.flow, elapsed))
+        events.emit(events.Connected(triple.flow, time.perf_counter() - started))
     return triple

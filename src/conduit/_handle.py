@@ -110,8 +110,9 @@ class Connection:
         if not arrival.handshakes or self._handling.handshake_timeout is None:
             return await arrival.open(self._closed)
         seconds = self._handling.handshake_timeout
+        limit = timeouts.timeout(seconds)
         try:
-            async with timeouts.timeout(seconds) as limit:
+            async with limit:
                 return await arrival.open(self._closed)
         except TimeoutError as error:
             if limit.expired():

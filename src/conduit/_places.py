@@ -27,6 +27,11 @@ class Places:
         self._waiting: dict[Callable[[], None], None] = {}
         self._lock = Lock()
 
+    @property
+    def limit(self) -> int | None:
+        """How many places there are; None for any number."""
+        return self._limit
+
     def take(self, wake: Callable[[], None]) -> bool:
         """Take a place; if there is none, `wake` is called each time that one may be free."""
         with self._lock:
@@ -70,12 +75,16 @@ class Places:
 
 def check_limit(limit: int | None) -> None:
     """Raise ValueError for a limit under which nothing could ever be served."""
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
+    if limit is not None and limit < 1:
         raise ValueError(f"max_active is {limit!r}: it must be at least 1, or None for no limit")
 
 
-everywhere = Places()
-"""The places of this process, for all servers together."""
+_everywhere = Places()
+
+
+def process_places() -> Places:
+    """The places of this process, for all servers together."""
+    return _everywhere
 
 
 def set_max_active(n: int | None) -> None:
@@ -85,13 +94,13 @@ def set_max_active(n: int | None) -> None:
     operating system until a connection is closed. Idle listeners count for nothing. Connections
     that are open already stay. A server's own `max_active` holds as well.
     """
-    everywhere.set_limit(n)
+    _everywhere.set_limit(n)
 
 
 def _after_fork() -> None:
     # The parent's connections are not the child's. The limit, a setting, stays.
-    global everywhere
-    everywhere = Places(everywhere._limit)
+    global _everywhere
+    _everywhere = Places(_everywhere.limit)
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,8 +7,8 @@ import contextlib
 import importlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
 
 from ._server import running_servers
 
@@ -25,28 +25,27 @@ def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> 
     main: a coroutine, or an async function without arguments.
 
     SIGINT and SIGTERM become a stop: every server that runs stops in its orderly way (`serve`
-    returns, the block of `listen` is left as if by itself), and then `main` goes on to its end. With
-    no server running, and at a second signal, `main` is cancelled.
+    returns, the block of `listen` is left as if by itself), and then `main` goes on to its end.
+    With no server running, and at a second signal, `main` is cancelled.
 
-    Returns what `main` returns. Raises what it raises; KeyboardInterrupt or SystemExit(128 + signal)
-    when a signal cancelled it; RuntimeError inside a loop that runs.
+    Returns what `main` returns. Raises what it raises; KeyboardInterrupt or SystemExit(128 +
+    signal) if a signal cancelled it; RuntimeError inside a loop that runs.
     """
-    runner: asyncio.Runner
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_Main(main).run())
 
 
-class _Main:
+class _Main(Generic[T]):
     """A main coroutine and the signals it got."""
 
-    def __init__(self, main: Coroutine[Any, Any, Any] | Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._main = main
         self._signals: list[signal.Signals] = []
         self._cancelled_by: signal.Signals | None = None
 
-    async def run(self) -> Any:
+    async def run(self) -> T:
         main = self._main() if callable(self._main) else self._main
-        task = asyncio.ensure_future(main)
+        task = asyncio.get_running_loop().create_task(main)
         with self._handling_signals(task):
             try:
                 return await task
@@ -59,7 +58,7 @@ class _Main:
         raise SystemExit(128 + self._cancelled_by)
 
     @contextlib.contextmanager
-    def _handling_signals(self, task: asyncio.Future[Any]) -> Any:
+    def _handling_signals(self, task: asyncio.Task[T]) -> Generator[None]:
         loop = asyncio.get_running_loop()
         handled: list[signal.Signals] = []
         for name in _SIGNALS:
@@ -74,7 +73,7 @@ class _Main:
             for number in handled:
                 loop.remove_signal_handler(number)
 
-    def _told(self, number: signal.Signals, task: asyncio.Future[Any]) -> None:
+    def _told(self, number: signal.Signals, task: asyncio.Task[T]) -> None:
         self._signals.append(number)
         servers = running_servers()
         if servers and len(self._signals) == 1:

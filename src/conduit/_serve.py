@@ -39,23 +39,24 @@ class Listening:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        block, self._server.block = self._server.block, None
-        if error is None:
-            try:
-                await self._server.stop()
-            except asyncio.CancelledError:
-                await self._server.kill()
+        running = self._server
+        block, running.block = running.block, None
+        try:
+            if error is None:
+                await running.stop()
+            else:
+                await running.kill()
+        except asyncio.CancelledError:
+            await running.kill()
+            if not _interrupted(running, block):
                 raise
-            self._server.raise_failure()
-            return False
-        await self._server.kill()
-        # The block was left because `conduit.run` was told to stop, and for nothing else?
-        return (
-            self._server.interrupted
-            and isinstance(error, asyncio.CancelledError)
-            and block is not None
-            and block.uncancel() == 0
-        )
+        running.raise_failure()
+        return isinstance(error, asyncio.CancelledError) and _interrupted(running, block)
+
+
+def _interrupted(running: Server, block: asyncio.Task[object] | None) -> bool:
+    """Whether `conduit.run`, told to stop, cancelled the block, and nobody else did."""
+    return running.interrupted and block is not None and block.uncancel() == 0
 
 
 def listen(
@@ -87,7 +88,7 @@ def listen(
     ctx = ctx or default_ctx()
     ctx.check_process()
     where = to_server(mode, ctx)
-    _check(where, handler, on_exn, backlog, client_auth, drain)
+    _check(where, handler, stop, on_exn, backlog, client_auth, drain)
     _check_seconds(timeout=timeout, handshake_timeout=handshake_timeout, idle_timeout=idle_timeout)
     handling = Handling(
         handler=handler,
@@ -170,6 +171,7 @@ async def serve(
 def _check(
     mode: server.Mode,
     handler: Handler,
+    stop: Stop | None,
     on_exn: OnExn | None,
     backlog: int,
     client_auth: str,
@@ -177,6 +179,8 @@ def _check(
 ) -> None:
     if not callable(handler):
         raise TypeError(f"handler must be an async function of (flow, ic, oc), not {handler!r}")
+    if not (stop is None or isinstance(stop, asyncio.Event) or inspect.isawaitable(stop)):
+        raise TypeError(f"stop must be a future, an asyncio.Event or an awaitable, not {stop!r}")
     if inspect.iscoroutinefunction(on_exn):
         raise TypeError("on_exn must be a plain function: it is called, not awaited")
     if backlog < 1:

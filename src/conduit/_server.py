@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from . import endp, server
 from ._accept import Acceptor
@@ -60,7 +60,7 @@ class Server:
         self._stopping = False
         self._deadline: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
-        self._waiter: asyncio.Future[object] | None = None
+        self._waiter: asyncio.Future[Any] | None = None
         self.block: asyncio.Task[object] | None = None
         """The task inside the `async with` block, which `interrupt` ends."""
         self.interrupted = False
@@ -196,7 +196,7 @@ class Server:
             )
         self._deadline = self._loop.call_later(_SECONDS_BETWEEN_COMPLAINTS, self._complain)
 
-    def _told_to_stop(self, waiter: asyncio.Future[object]) -> None:
+    def _told_to_stop(self, waiter: asyncio.Future[Any]) -> None:
         error = None if waiter.cancelled() else waiter.exception()
         if error is not None and self._failure is None:
             self._failure = error
@@ -228,7 +228,7 @@ class Server:
         self._loop.call_soon(self._begin_stop, self._drain)
 
 
-def _when_done(stop: Stop) -> asyncio.Future[object]:
+def _when_done(stop: Stop) -> asyncio.Future[Any]:
     if isinstance(stop, asyncio.Event):
         return asyncio.ensure_future(stop.wait())
     return asyncio.ensure_future(stop)

@@ -11,13 +11,15 @@ _HINT = "this version of conduit does not read addresses as text yet"
 
 
 def to_client(target: client.Client | endp.Endp | str, ctx: Context) -> client.Client:
-    """Where to connect. Raises AddressError for what is no address, ResolutionError for Unknown."""
+    """Where to connect. Raises AddressError for no address, ResolutionError for Unknown."""
     if isinstance(target, str):
         raise AddressError(f"{target!r}: {_HINT}; use a value of conduit.client")
     if isinstance(target, endp.Endp):
         return endp_to_client(target, ctx=ctx)
     if type(target).__module__ == server.__name__:
-        raise AddressError(f"{target!r} is a way to serve; to connect use a value of conduit.client")
+        raise AddressError(
+            f"{target!r} is a way to serve; to connect use a value of conduit.client"
+        )
     return target
 
 

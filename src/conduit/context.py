@@ -79,7 +79,7 @@ async def init(
     tls_own_key: OwnKey | None = None,
     tls_authenticator: object | None = None,
     ssl_ctx: ssl.SSLContext | None = None,
-    ssl_client_verify: Verify = Verify(hostname=True, ip=True),  # noqa: B008 - it is frozen
+    ssl_client_verify: Verify = Verify(hostname=True, ip=True),
     alpn: Iterable[str] = (),
     resolver: object | None = None,
     allow_truncation: bool = False,
@@ -133,7 +133,9 @@ def default_ctx() -> Context:
     return _default
 
 
-async def _sources(src: str | IPAddress | Iterable[str | IPAddress] | None) -> tuple[IPAddress, ...]:
+async def _sources(
+    src: str | IPAddress | Iterable[str | IPAddress] | None,
+) -> tuple[IPAddress, ...]:
     if src is None:
         return ()
     given = [src] if isinstance(src, str | ipaddress.IPv4Address | ipaddress.IPv6Address) else src

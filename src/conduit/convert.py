@@ -10,9 +10,9 @@ from .errors import AddressError, ResolutionError
 def endp_of_flow(connection: flow.Flow) -> endp.Endp:
     """The endpoint that a flow came from.
 
-    connection: the flow that `connect` or a server's handler was given. For a connection that was made here it is
-    what was asked for; for one that was accepted, the peer (of a Unix socket, which has no name for
-    its peer, the socket it came to).
+    connection: the flow, from `connect` or as a handler was given it. If it was made here, the
+    result is what was asked for; if it was accepted, the peer (of a Unix socket, which has no name
+    for its peer, the socket it came to).
     """
     if connection.origin is not None:
         return connection.origin

@@ -20,4 +20,4 @@ def pair(wire: Wire) -> tuple[Input, Output]:
 
 def wire_of(channel: Input | Output) -> Wire:
     """What is below a channel; for the layers of this library, not for programs."""
-    return channel._wire
+    return channel._wire  # pyright: ignore[reportPrivateUsage]

@@ -13,8 +13,8 @@ from .wire import Wire
 class Input:
     """The bytes that come in on a flow.
 
-    Made by `connect` and `serve`, not by hand. The methods are those of `asyncio.StreamReader`, with
-    the same results, and these promises on top:
+    Made by `connect` and `serve`, not by hand. The methods are those of `asyncio.StreamReader`,
+    with the same results, and these promises on top:
 
     - What came in before a failure can be read before the failure is raised.
     - Cancelling a read loses no byte: the next read starts where it would have.
@@ -104,8 +104,8 @@ class Input:
         separator: one bytes object, or several in a tuple: the one that ends first counts.
 
         Raises `asyncio.LimitOverrunError` when there is none within `limit` bytes; nothing is lost,
-        the same bytes can be read again in another way. `asyncio.IncompleteReadError` when the input
-        ends before, ValueError for an empty separator, OSError when the flow failed.
+        the same bytes can be read again in another way. `asyncio.IncompleteReadError` when the
+        input ends before, ValueError for an empty separator, OSError when the flow failed.
         """
         separators = separator if isinstance(separator, tuple) else (separator,)
         if not separators or not all(separators):
@@ -115,7 +115,7 @@ class Input:
         wire = self._wire
         if wire.reader is not None:
             raise _second_reader("readuntil")
-        searched = 0
+        searched = start = end = 0
         while True:
             buffer = wire.buffer
             size = len(buffer)
@@ -143,8 +143,8 @@ class Input:
         """Read up to and with the next newline; what there is when the input ends before.
 
         Raises ValueError for a line longer than `limit`, and drops what it had of it, as
-        `asyncio.StreamReader` does, so that a loop that ignores the error goes on; `readuntil` keeps
-        it. OSError when the flow failed.
+        `asyncio.StreamReader` does, so that a loop that ignores the error goes on; `readuntil`
+        keeps it. OSError when the flow failed.
         """
         try:
             return await self.readuntil(b"\n")

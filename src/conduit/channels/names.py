@@ -29,17 +29,16 @@ def extra_info(transport: asyncio.BaseTransport, name: str, default: Any) -> Any
     except (OSError, AttributeError):
         # uvloop asks the socket only now, and it may be closed.
         return default
-    if name in ("peername", "sockname") and isinstance(value, tuple):
-        return unmapped(value)
-    return value
+    return unmapped(value) if name in ("peername", "sockname") else value
 
 
-def unmapped(address: tuple[Any, ...]) -> tuple[Any, ...]:
+def unmapped(address: Any) -> Any:
     """A socket address; if it is an IPv4 address mapped into IPv6, the IPv4 form of it."""
-    host = address[0]
-    if isinstance(host, str) and host.startswith("::ffff:") and "." in host:
-        return (host[7:], address[1])
-    return address
+    match address:
+        case (str(host), port, _, _) if host.startswith("::ffff:") and "." in host:
+            return host.removeprefix("::ffff:"), port
+        case _:
+            return address
 
 
 def _peer_credentials(sock: Any) -> PeerCredentials | None:

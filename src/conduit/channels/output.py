@@ -18,8 +18,8 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 class Output:
     """The bytes that go out on a flow, and the end of the flow.
 
-    Made by `connect` and `serve`, not by hand. The methods are those of `asyncio.StreamWriter`, with
-    the same results, and these promises on top:
+    Made by `connect` and `serve`, not by hand. The methods are those of `asyncio.StreamWriter`,
+    with the same results, and these promises on top:
 
     - What was given to `write` goes out as it was then: changing a bytearray later changes nothing.
     - `write` never raises for a peer that has gone; `drain` does, also one that is waiting.
@@ -55,8 +55,8 @@ class Output:
         data: anything bytes-like; what it holds now is what goes out.
 
         Returns an awaitable equal to `drain()`. Cancelling it does not take the bytes back. Raises
-        TypeError for what is not bytes-like, RuntimeError after `write_eof`. A peer that has gone is
-        told by the awaitable, not by the call.
+        TypeError for what is not bytes-like, RuntimeError after `write_eof`. That the peer has gone
+        is told by the awaitable, not by the call.
         """
         if type(data) is not bytes:
             data = _frozen(data)
@@ -94,8 +94,8 @@ class Output:
         """Close the flow, both ways.
 
         What was written is sent, for `close_timeout` seconds at most (`conduit.init`); unread input
-        is thrown away. This goes on by itself; await the result, or `wait_closed`, to see the end of
-        it. Never raises for a peer that has gone. A second call does nothing.
+        is thrown away. This goes on by itself; await the result, or `wait_closed`, to see its end.
+        Never raises for a peer that has gone. A second call does nothing.
         """
         self._wire.close()
         return _Closed(self._wire)
@@ -113,8 +113,8 @@ class Output:
         """A fact about the flow, as asyncio's transports give them.
 
         name: "socket", "peername", "sockname" (an IPv4 peer of a dual-stack socket appears as
-        IPv4), or "peercred": the `PeerCredentials` (pid, uid, gid) of the process that connected, on
-        Unix sockets of systems that tell. default: what is returned for what is not known.
+        IPv4), or "peercred": the `PeerCredentials` (pid, uid, gid) of the process at the other end
+        of a Unix socket, on systems that tell. default: returned for what is not known.
         """
         return extra_info(self._wire.transport, name, default)
 
@@ -126,7 +126,7 @@ class Output:
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
-        """Upgrade to TLS, as `asyncio.StreamWriter.start_tls`. Raises UnsupportedTransport: not yet."""
+        """Upgrade to TLS, as `asyncio.StreamWriter.start_tls`: not yet (UnsupportedTransport)."""
         raise UnsupportedTransport("start_tls: this version of conduit has no TLS yet")
 
     @property
@@ -150,7 +150,7 @@ def _refuse(wire: Wire) -> Awaitable[None]:
 
 
 class _Refused:
-    """The result of a write to a flow that is closed: nothing was queued, and awaiting it says so."""
+    """The result of a write to a closed flow: nothing was queued, and awaiting it says so."""
 
     __slots__ = ("_wire",)
 
@@ -158,8 +158,7 @@ class _Refused:
         self._wire = wire
 
     def __await__(self) -> Generator[object, None, None]:
-        raise self._wire.gone()
-        yield
+        return self._wire.drain().__await__()
 
 
 class _Closed:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, cast
 
@@ -88,7 +89,7 @@ class Wire(asyncio.Protocol):
         self.loop = loop
         self.close_timeout = close_timeout
         self.on_closed = on_closed
-        self.opened = loop.time()
+        self.opened = time.monotonic()
         self.flow: Flow | None = None
 
         # Received and not read. One chunk stays the bytes object that it came as, so that reading
@@ -129,9 +130,11 @@ class Wire(asyncio.Protocol):
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport; nothing works before."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Keep input, and wake a reader that has enough of it."""
         self.bytes_in += len(data)
         if self.closing:
             self._discard(len(data))
@@ -156,16 +159,19 @@ class Wire(asyncio.Protocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
+        """Take note of the peer's end; we may go on writing."""
         self.eof = True
         self.wake_reader()
         # False lets the transport close itself.
         return not self.lingering
 
     def pause_writing(self) -> None:
+        """Let drains wait."""
         self.writing_paused = True
         self.unsent = self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
+        """Let drains go on; while closing: all has left."""
         self.writing_paused = False
         self.unsent = 0
         drainers, self.drainers = self.drainers, None
@@ -178,6 +184,7 @@ class Wire(asyncio.Protocol):
             self.loop.call_soon(self._flushed)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is gone: tell everyone who waits."""
         if self.lost:
             return
         self.lost = True
@@ -234,12 +241,14 @@ class Wire(asyncio.Protocol):
             raise self.exception.with_traceback(None)
 
     def resume_reading(self) -> None:
+        """Let input in again, if it is held back."""
         if self.reading_paused:
             self.reading_paused = False
             if not self.eof and not self.lost:
                 self.transport.resume_reading()
 
     def wake_reader(self) -> None:
+        """Let a waiting read look again."""
         reader = self.reader
         if reader is not None and not reader.done():
             reader.set_result(None)
@@ -253,6 +262,7 @@ class Wire(asyncio.Protocol):
         yield from self.drain().__await__()
 
     async def drain(self) -> None:
+        """As `Output.drain`."""
         if not self.lost and self.transport.is_closing():
             # The transport knows of a failure but has not told yet; it does when the loop turns.
             # A loop of writes and drains would never let it turn.
@@ -269,6 +279,7 @@ class Wire(asyncio.Protocol):
         await drainer
 
     def send_eof(self) -> None:
+        """End our side; what was written goes before."""
         if self.eof_sent or self.lost:
             return
         self.eof_sent = True
@@ -326,6 +337,7 @@ class Wire(asyncio.Protocol):
             self.transport.close()
 
     async def wait_closed(self) -> None:
+        """Wait until the transport is gone."""
         if self.lost:
             return
         if self.closed is None:
@@ -357,6 +369,7 @@ class Wire(asyncio.Protocol):
         self.abort("close_timeout")
 
     def gone(self) -> ConnectionError:
+        """The error for those who write to a flow that is gone."""
         if isinstance(self.exception, ConnectionError):
             return self.exception
         error = ConnectionResetError("the flow is closed: what is written now goes nowhere")
@@ -386,6 +399,6 @@ class Wire(asyncio.Protocol):
                     received=self.bytes_in,
                     sent=self.bytes_out - self.unsent,
                     unsent=self.unsent,
-                    seconds=self.loop.time() - self.opened,
+                    seconds=time.monotonic() - self.opened,
                 )
             )

@@ -12,9 +12,18 @@ from typing import cast
 
 from ..context import Context
 from ..errors import UnsupportedTransport
-from .base import Arrival, Listener, ListenOptions, Transport, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Transport, Triple
 
-__all__ = ["Arrival", "ListenOptions", "Listener", "Transport", "Triple", "connect", "listen"]
+__all__ = [
+    "Arrival",
+    "Attempts",
+    "ListenOptions",
+    "Listener",
+    "Transport",
+    "Triple",
+    "connect",
+    "listen",
+]
 
 # By the name of the class, which is the same in `client`, `server` and `endp`.
 _TABLE = {
@@ -52,9 +61,9 @@ def register(address: type, transport: Transport) -> None:
     _known[address] = transport
 
 
-async def connect(target: object, ctx: Context) -> Triple:
+async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
     """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
-    return await _transport_of(target).connect(target, ctx)
+    return await _transport_of(target).connect(target, ctx, attempts)
 
 
 async def listen(mode: object, ctx: Context, options: ListenOptions) -> list[Listener]:

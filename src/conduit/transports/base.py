@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..channels import Input, Output
 from ..context import Context
@@ -79,7 +79,7 @@ class Listener(ABC):
 
     @abstractmethod
     def watch(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the running loop each time a connection may be waiting, until unwatched."""
+        """Call `ready` on the loop whenever a connection may be waiting, until unwatched."""
 
     @abstractmethod
     def unwatch(self) -> None:
@@ -87,7 +87,7 @@ class Listener(ABC):
 
     @abstractmethod
     def accept(self) -> Arrival:
-        """Take one waiting connection. Raises BlockingIOError if there is none, OSError as accept(2)."""
+        """Take one waiting connection. Raises BlockingIOError for none, OSError as accept(2)."""
 
     def unpublish(self) -> None:
         """Take away the name by which clients come here, if it is ours, before the last accepts."""
@@ -98,14 +98,20 @@ class Listener(ABC):
         """Stop listening. A second call does nothing."""
 
 
+Attempts: TypeAlias = list[tuple[object, BaseException]]
+"""The addresses that were tried in vain, each with its failure, in order."""
+
+
 class Transport(Protocol):
     """The two functions of a transport's module."""
 
-    async def connect(self, target: Any, ctx: Context) -> Triple:
+    async def connect(self, target: Any, ctx: Context, attempts: Attempts) -> Triple:
         """Connect to `target`, a client address of this transport.
 
-        Raises OSError for what fails below, or a ConduitError that says more. Leaks nothing when
-        it fails or is cancelled. The caller holds the deadline.
+        attempts: a transport that tries several addresses adds those that failed, so that the
+        caller, who holds the deadline, can tell of them. Raises OSError for what fails below (the
+        last of several), or a ConduitError that says more. Leaks nothing when it fails or is
+        cancelled.
         """
         ...
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import socket
-from typing import NoReturn
 
 from .. import server
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
-from .base import Listener, ListenOptions, Triple
+from .base import Attempts, Listener, ListenOptions, Triple
 from .sockets import SocketListener
 
 
-async def connect(target: object, ctx: Context) -> Triple:
+async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
     """Refused: an inherited listening socket is a way to serve."""
-    _ = ctx
-    _only_for_servers(target)
+    raise UnsupportedTransport(f"{target!r} is a way to serve, not a place to connect to")
 
 
 async def listen(
@@ -63,7 +61,3 @@ def _check(sock: socket.socket) -> None:
     except OSError:
         return
     raise AddressError(f"{sock!r} is connected to {peer!r}: only a listening socket can be served")
-
-
-def _only_for_servers(target: object) -> NoReturn:
-    raise UnsupportedTransport(f"{target!r} is a way to serve, not a place to connect to")

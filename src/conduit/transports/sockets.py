@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from .. import endp, flow
 from ..channels import Wire, pair
@@ -34,20 +35,24 @@ class SocketListener(Listener):
         self.endp = endp_of_socket(sock)
 
     def watch(self, ready: Callable[[], None]) -> None:
+        """As every listener."""
         self._watching = True
         self._loop.add_reader(self._sock.fileno(), ready)
 
     def unwatch(self) -> None:
+        """As every listener."""
         if self._watching:
             self._watching = False
             self._loop.remove_reader(self._sock.fileno())
 
     def accept(self) -> Arrival:
+        """As every listener."""
         sock, address = self._sock.accept()
         sock.setblocking(False)
         return SocketArrival(sock, address, self.endp, self._ctx)
 
     def close(self) -> None:
+        """As every listener."""
         self.unwatch()
         self._sock.close()
 
@@ -58,7 +63,7 @@ class SocketArrival(Arrival):
     __slots__ = ("_address", "_ctx", "_listener", "_sock")
 
     def __init__(
-        self, sock: socket.socket, address: object, listener: endp.Endp, ctx: Context
+        self, sock: socket.socket, address: Any, listener: endp.Endp, ctx: Context
     ) -> None:
         self._sock = sock
         self._address = address
@@ -66,6 +71,7 @@ class SocketArrival(Arrival):
         self._ctx = ctx
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
+        """As every arrival; there is no handshake."""
         loop = asyncio.get_running_loop()
         sock = self._sock
         fd = sock.fileno()
@@ -80,13 +86,14 @@ class SocketArrival(Arrival):
         return Triple(wire.flow, *pair(wire))
 
     def discard(self) -> None:
+        """As every arrival."""
         self._sock.close()
 
     def _flow(self, fd: int) -> flow.Flow:
-        if isinstance(self._address, tuple):
+        # A Unix client has no name of its own: what it reached is what identifies the flow.
+        if not isinstance(self._address, str | bytes):
             ip, port = ip_and_port(self._address)
             return flow.TCP(fd, ip, port, origin=endp.TCP(ip, port))
-        # A Unix client has no name of its own: what it reached is what identifies the flow.
         listener = self._listener
         path = listener.path if isinstance(listener, endp.UnixDomainSocket) else ""
         return flow.DomainSocket(fd, path, origin=listener)
@@ -98,8 +105,10 @@ def endp_of_socket(sock: socket.socket) -> endp.Endp:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         return endp.TCP(*ip_and_port(name))
     if sock.family == getattr(socket, "AF_UNIX", None):
-        return endp.UnixDomainSocket(path) if (path := path_of_name(name)) else endp.Unknown(
-            "a Unix socket without a name"
+        return (
+            endp.UnixDomainSocket(path)
+            if (path := path_of_name(name))
+            else endp.Unknown("a Unix socket without a name")
         )
     return endp.Unknown(f"a socket of family {sock.family}")
 
@@ -111,7 +120,7 @@ def path_of_name(name: str | bytes) -> str:
     return "@" + name[1:] if name.startswith("\0") else name
 
 
-def ip_and_port(address: tuple[object, ...]) -> tuple[IPAddress, int]:
+def ip_and_port(address: Any) -> tuple[IPAddress, int]:
     """The two that matter of a socket address, with the scope in the IP address."""
     host, port, *rest = unmapped(address)
     scope = rest[1] if len(rest) == 2 else 0

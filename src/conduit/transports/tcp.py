@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 
 from .. import client, endp, events, flow, server
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
-from ..errors import AddressError, ConnectError, ResolutionError
+from ..errors import AddressError, ResolutionError
 from . import inherited
-from .base import Listener, ListenOptions, Triple
+from .base import Attempts, Listener, ListenOptions, Triple
 from .sockets import SocketListener, ip_and_port
 
 # How often a free port is looked for that is free on every address to listen on.
 _PORT_TRIES = 16
 
 
-async def connect(target: client.TCP | client.Host, ctx: Context) -> Triple:
+async def connect(target: client.TCP | client.Host, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to an IP address, or to the addresses of a name, in getaddrinfo's order."""
     if isinstance(target, client.TCP):
         return await _open(target.ip, target.port, ctx, endp.TCP(target.ip, target.port))
     origin = endp.Host(target.name, target.port)
-    attempts: list[tuple[object, BaseException]] = []
+    failure: Exception | None = None
     for ip, port in await _resolve(target):
         try:
             return await _open(ip, port, ctx, origin)
         except (OSError, AddressError) as error:
             attempts.append((endp.TCP(ip, port), error))
-    raise ConnectError(f"cannot connect to {target.name} port {target.port}", attempts)
+            failure = error
+    raise failure or ResolutionError(f"{target.name!r} has no address")
 
 
 async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list[Listener]:
@@ -91,7 +93,9 @@ def _bind_each(
     addresses: tuple[IPAddress, ...], port: int, options: ListenOptions
 ) -> list[socket.socket]:
     """A socket for each address, all on the same port, also when the kernel chooses it."""
-    for last in [False] * (_PORT_TRIES - 1) + [True]:
+    tries = _PORT_TRIES
+    while True:
+        tries -= 1
         sockets: list[socket.socket] = []
         chosen = port
         try:
@@ -101,11 +105,11 @@ def _bind_each(
         except OSError as error:
             for sock in sockets:
                 sock.close()
-            if last or port or not sockets or error.errno != errno.EADDRINUSE:
+            # Somebody has the port that the kernel chose, on another of the addresses.
+            if port or not sockets or error.errno != errno.EADDRINUSE or not tries:
                 raise
         else:
-            break
-    return sockets
+            return sockets
 
 
 def _bind(
@@ -116,10 +120,9 @@ def _bind(
     )[0]
     sock = socket.socket(family, kind, protocol)
     try:
-        # Elsewhere than on Windows this means: do not wait for old connections to be forgotten.
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
+        # Not to wait until old connections are forgotten. On Windows, where that is never needed,
+        # it would mean to share the port with anyone.
+        if sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if options.reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

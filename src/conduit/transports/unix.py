@@ -9,7 +9,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +17,7 @@ from .. import client, endp, events, flow, server
 from ..channels import Wire, pair
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
-from .base import Listener, ListenOptions, Triple
+from .base import Attempts, Listener, ListenOptions, Triple
 from .sockets import SocketListener
 
 # What of a stat result tells one file from another: device, inode.
@@ -40,7 +40,7 @@ _LONGEST_RETRY = 0.05
 _LOCK_TIMEOUT = 5.0
 
 
-async def connect(target: client.UnixDomainSocket, ctx: Context) -> Triple:
+async def connect(target: client.UnixDomainSocket, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to the socket at a path; while the server's queue is full, wait for room in it."""
     origin = endp.UnixDomainSocket(target.file)
     if events.observers:
@@ -97,11 +97,13 @@ class UnixListener(SocketListener):
         self._bound: _Bound | None = bound
 
     def unpublish(self) -> None:
+        """Remove the file, if it is still this server's."""
         bound, self._bound = self._bound, None
         if bound is not None:
             _unlink(bound.file, bound.identity)
 
     def close(self) -> None:
+        """As every listener; the file goes too."""
         self.unpublish()
         super().close()
 
@@ -116,6 +118,9 @@ def _new_socket() -> socket.socket:
 
 def _name(file: str) -> str | bytes:
     """The name to bind or connect to."""
+    if not file:
+        # Linux would make up an abstract name.
+        raise AddressError("unix: the path is empty")
     if file.startswith("@"):
         if sys.platform != "linux":
             raise UnsupportedTransport(f"unix:{file}: abstract sockets exist on Linux only")
@@ -186,7 +191,7 @@ def _remove_dead(file: str) -> None:
 
 
 @contextmanager
-def _lock(file: str) -> Iterator[None]:
+def _lock(file: str) -> Generator[None]:
     """Hold `file`.lock, so that of two servers that start at once one sees the other."""
     import fcntl
 

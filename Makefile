@@ -1,0 +1,38 @@
+# Everything here needs only make and a Python 3.11 or later: each target makes the virtual
+# environment it works in, under .venv/, and makes it anew when pyproject.toml changes.
+#
+#   ARGS      more arguments for what a target runs:  make test ARGS="-k unix"
+#   PYTHONS   the versions to test on:                make test PYTHONS="3.11 3.13"
+#   PYTHON    the interpreter of the other targets:   make demo PYTHON=/usr/bin/python3
+
+ARGS =
+PYTHONS =
+PYTHON = $(or $(shell scripts/pythons --any),false)
+
+.PHONY: help demo test check bench clean
+
+help: ## this list (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## serve and connect over every transport this host has, and show it
+	@$(PYTHON) scripts/make_venv.py demo --extra uvloop
+	.venv/demo/bin/conduit demo $(ARGS)
+
+test: ## the whole test suite, on each of Python 3.11, 3.12 and 3.13 that is found
+	@PYTHONS="$(PYTHONS)" scripts/test $(ARGS)
+
+check: ## ruff, mypy and pyright
+	@$(PYTHON) scripts/make_venv.py check --group check
+	.venv/check/bin/ruff check
+	.venv/check/bin/ruff format --check
+	.venv/check/bin/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/check/bin/pyright \
+		--project pyproject.toml --pythonpath .venv/check/bin/python
+
+bench: ## the benchmarks, ours and others' in turn (make bench ARGS="--quick" for a short run)
+	@$(PYTHON) scripts/make_venv.py bench --group bench
+	.venv/bench/bin/python -m benchmarks $(ARGS)
+
+clean: ## remove the virtual environments and every cache
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
