@@ -88,8 +88,10 @@ def connect(
 async def _connect(
     target: client.Client | endp.Endp | str, ctx: Context | None, timeout: float | None
 ) -> Triple:
-    ctx = ctx or default_ctx()
-    ctx.check_process()
+    if ctx is None:
+        ctx = default_ctx()
+    else:
+        ctx.check_process()
     where = to_client(target, ctx)
     started = time.perf_counter()
     limit = asyncio.timeout(timeout)

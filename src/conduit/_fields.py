@@ -1,7 +1,8 @@
 """What a field of an address may hold, and how a value made of fields prints.
 
-Every kind of field is one function here: it takes a value and where it stands ("client.TCP: port"),
-and returns the plain value to keep, or raises `AddressError`. `check` runs them for one object.
+Every kind of field is one function here: it takes a value and where it stands (`client.TCP`, its
+`port`), and returns the plain value to keep, or raises `AddressError`. `check` runs them for one
+object.
 
 What the reference's types can say is kept wherever it is not refused by name in the design: an odd
 name that no peer will ever have (`TLS("a b", ...)`) still reads and prints, and fails when it is
@@ -13,8 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast, get_args
 
 from .errors import AddressError
 
@@ -69,47 +71,69 @@ class Record:
         return repr(str(value)) if isinstance(value, IPAddress) else repr(value)
 
 
+Where: TypeAlias = tuple[type, str]
+"""Where a value stands: the class of its record, and its part. Text is made of it for errors only,
+since a field is checked each time that a connection is made."""
+
+Kind: TypeAlias = Callable[[object, Where], object]
+"""What a field may hold: a function of the value and where it stands."""
+
+R = TypeVar("R", bound=Record)
+
+
 def name_of(cls: type) -> str:
     """A class as a user writes it: `client.TCP`, and `OwnKey`, which is exported at the top."""
     package, _, module = cls.__module__.rpartition(".")
     return f"{module}.{cls.__qualname__}" if package == "conduit" else cls.__qualname__
 
 
-def check(record: Record, **kinds: Callable[[object, str], object]) -> None:
+def check(record: Record, **kinds: Kind) -> None:
     """Replace the named fields by what their kinds make of them.
 
     Raises AddressError for what a field cannot hold; the message names it and its constructor.
     """
-    owner = name_of(type(record))
+    owner = type(record)
     for part, kind in kinds.items():
-        value = kind(getattr(record, part), f"{owner}: {part}")
+        value = kind(getattr(record, part), (owner, part))
         object.__setattr__(record, part, value)  # the records are frozen
+
+
+def unchecked(cls: type[R], **fields: object) -> R:
+    """A record of fields that are known to be right, such as what a socket says of its peer.
+
+    Not by the constructor, whose checks would cost a server more than all else that it makes of a
+    connection.
+    """
+    record = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(record, name, value)
+    return record
 
 
 # Numbers ------------------------------------------------------------------------------------------
 
 
-def port(value: object, where: str) -> int:
+def port(value: object, where: Where) -> int:
     """A TCP port; 0 lets the system choose where it is listened on."""
     return _int(value, where, 0xFFFF)
 
 
-def vsock_port(value: object, where: str) -> int:
+def vsock_port(value: object, where: Where) -> int:
     """A vsock port, of 32 bits."""
     return _int(value, where, 0xFFFF_FFFF)
 
 
-def cid(value: object, where: str) -> int:
+def cid(value: object, where: Where) -> int:
     """A vsock context identifier, of 32 bits."""
     return _int(value, where, 0xFFFF_FFFF)
 
 
-def domid(value: object, where: str) -> int:
+def domid(value: object, where: Where) -> int:
     """A Xen domain identifier. Xen's have 16 bits, the reference's 62: the transport knows."""
     return _int(value, where)
 
 
-def fd(value: object, where: str) -> int:
+def fd(value: object, where: Where) -> int:
     """A file descriptor."""
     if hasattr(value, "fileno"):
         raise refusal(where, f"must be an int, not {_seen(value)}; hand it over by its detach()")
@@ -119,7 +143,7 @@ def fd(value: object, where: str) -> int:
 # Names --------------------------------------------------------------------------------------------
 
 
-def name(value: object, where: str) -> str:
+def name(value: object, where: Where) -> str:
     """A str without NUL: a vchan's domain or port, a launchd socket, a reason."""
     if not isinstance(value, str):
         raise refusal(where, f"must be a str, not {_seen(value)}")
@@ -128,7 +152,7 @@ def name(value: object, where: str) -> str:
     return str.__str__(value)  # an enum's member or the like becomes what it equals
 
 
-def hostname(value: object, where: str) -> str:
+def hostname(value: object, where: Where) -> str:
     """The name a TLS certificate is checked against: a DNS name or an IP address, as a str."""
     value = name(value, where)
     if not value:
@@ -136,7 +160,7 @@ def hostname(value: object, where: str) -> str:
     return value
 
 
-def host(value: object, where: str) -> str:
+def host(value: object, where: Where) -> str:
     """What the resolver is asked for: a DNS name, or an IP address as a str."""
     value = hostname(value, where)
     if _read_ip(value) is not None:
@@ -153,7 +177,7 @@ def host(value: object, where: str) -> str:
     return value
 
 
-def systemd_name(value: object, where: str) -> str | None:
+def systemd_name(value: object, where: Where) -> str | None:
     """A name of LISTEN_FDNAMES, which separates them by colons; None stands for all."""
     if value is None:
         return None
@@ -168,7 +192,7 @@ def systemd_name(value: object, where: str) -> str | None:
 # Files and keys -----------------------------------------------------------------------------------
 
 
-def path(value: object, where: str) -> str:
+def path(value: object, where: Where) -> str:
     """A Unix socket's path as a str; a leading "@" means Linux's abstract namespace."""
     value = _fspath(value, where)
     if isinstance(value, str) and value.startswith("\0"):
@@ -176,7 +200,7 @@ def path(value: object, where: str) -> str:
     return name(value, where)
 
 
-def file(value: object, where: str) -> str:
+def file(value: object, where: Where) -> str:
     """A file's path as a str."""
     value = _fspath(value, where)
     if isinstance(value, str) and "-----BEGIN" in value:
@@ -185,7 +209,7 @@ def file(value: object, where: str) -> str:
     return name(value, where)
 
 
-def password(value: object, where: str) -> Password | None:
+def password(value: object, where: Where) -> Password | None:
     """A function of one bool that returns the password, or None for a key without one."""
     if value is not None and not callable(value):
         kind = type(value).__name__
@@ -198,7 +222,7 @@ def password(value: object, where: str) -> Password | None:
 # Addresses ----------------------------------------------------------------------------------------
 
 
-def ip(value: object, where: str) -> IPAddress:
+def ip(value: object, where: Where) -> IPAddress:
     """An IP address; a str that is one is converted. An IPv6 zone (fe80::1%eth0) is kept."""
     if isinstance(value, IPAddress):
         return value
@@ -209,30 +233,29 @@ def ip(value: object, where: str) -> IPAddress:
         return found
     if value.startswith("[") and _read_ip(value[1:-1]) is not None:
         hint = f"write {value[1:-1]!r}, without brackets"
-    elif where.startswith("server."):
+    elif _module(where) == "server":
         hint = "a server listens on the address itself, not on a name"
     else:
-        hint = f"for a name there is {where.partition('.')[0]}.Host(name, port)"
+        hint = f"for a name there is {_module(where)}.Host(name, port)"
     raise refusal(where, f"{_seen(value)} is not an IP address; {hint}")
 
 
-def ip_or_none(value: object, where: str) -> IPAddress | None:
+def ip_or_none(value: object, where: Where) -> IPAddress | None:
     """An IP address, or None."""
     return None if value is None else ip(value, where)
 
 
-def address(union: UnionType) -> Callable[[object, str], Any]:
+def address(union: UnionType) -> Callable[[object, Where], Any]:
     """The kind of field that holds one of a union of addresses, or another package's address."""
     members: tuple[type, ...] = get_args(union)
 
-    def kind(value: object, where: str) -> object:
+    def kind(value: object, where: Where) -> object:
         ours = isinstance(value, Record) and "." in name_of(type(value))
         # A transport of another package brings a dataclass of its own, which no union here lists.
         if isinstance(value, members) or (not ours and is_dataclass(type(value))):
             return value
         seen = name_of(type(value)) if ours else _seen(value)
-        module = where.partition(".")[0]
-        raise refusal(where, f"must be an address of conduit.{module}, not {seen}")
+        raise refusal(where, f"must be an address of conduit.{_module(where)}, not {seen}")
 
     return kind
 
@@ -240,7 +263,9 @@ def address(union: UnionType) -> Callable[[object, str], Any]:
 # What they share ----------------------------------------------------------------------------------
 
 
-def _int(value: object, where: str, highest: int | None = None) -> int:
+def _int(value: object, where: Where, highest: int | None = None) -> int:
+    if type(value) is int and highest is not None and 0 <= value <= highest:
+        return value
     if not isinstance(value, int) or isinstance(value, bool):
         raise refusal(where, f"must be an int, not {_seen(value)}")
     if highest is not None and not 0 <= value <= highest:
@@ -250,12 +275,13 @@ def _int(value: object, where: str, highest: int | None = None) -> int:
     return int(value)
 
 
-def _fspath(value: object, where: str) -> object:
+def _fspath(value: object, where: Where) -> object:
     if not isinstance(value, (str, os.PathLike)):
         raise refusal(where, f"must be a str or a path, not {_seen(value)}")
     return os.fspath(cast("Path", value))  # bytes, if the path is one of bytes
 
 
+@lru_cache(maxsize=1024)
 def _read_ip(value: str) -> IPAddress | None:
     try:
         found = ip_address(value)
@@ -281,6 +307,12 @@ def _seen(value: object) -> str:
     return f"an object of type {type(value).__name__}"
 
 
-def refusal(where: str, why: str) -> AddressError:
+def refusal(where: Where, why: str) -> AddressError:
     """The error for a field: "client.TCP: port 70000 is outside 0..65535"."""
-    return AddressError(f"{where} {why}")
+    owner, part = where
+    return AddressError(f"{name_of(owner)}: {part} {why}")
+
+
+def _module(where: Where) -> str:
+    """The module of the record: "client", "server"..."""
+    return where[0].__module__.rpartition(".")[2]

@@ -23,7 +23,7 @@ __all__ = ["TCP", "DomainSocket", "Flow", "Tunnel", "Vchan", "Vsock"]
 class TCP(Record):
     """A TCP connection, also one that carries TLS.
 
-    fd: its descriptor, -1 once it is closed. The channels own it: do not close it.
+    fd: its descriptor while it is open. The channels own it: do not close it.
     ip: the peer's address.
     port: the peer's port.
     origin: the endpoint it came from, by default None.
@@ -55,7 +55,7 @@ class Tunnel(Record):
 class DomainSocket(Record):
     """A connection over a Unix domain socket.
 
-    fd: its descriptor, -1 once it is closed. The channels own it: do not close it.
+    fd: its descriptor while it is open. The channels own it: do not close it.
     path: the path connected to or listened on, "@NAME" in the abstract namespace, and empty
         for a socket without a name.
     origin: the endpoint it came from, by default None.

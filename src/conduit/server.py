@@ -392,14 +392,14 @@ Mode: TypeAlias = (
 _mode = kind.address(Mode)
 
 
-def _config(value: object, where: str) -> Port | Socket:
+def _config(value: object, where: kind.Where) -> Port | Socket:
     if isinstance(value, (Port, Socket)):
         return value
     if hasattr(value, "fileno"):
         raise kind.refusal(where, "must be a Port or a Socket: use server.Socket(sock)")
-    return Port(kind.port(value, "server.TCP: port"))
+    return Port(kind.port(value, (where[0], "port")))
 
 
-def _sock_or_fd(value: object, where: str) -> object:
+def _sock_or_fd(value: object, where: kind.Where) -> object:
     # A socket is told by what it has, so that plain data does not import the socket module.
     return value if hasattr(value, "fileno") else kind.fd(value, where)

@@ -53,7 +53,7 @@ class Wire(asyncio.Protocol):
         "bytes_in",
         "bytes_out",
         "close_timeout",
-        "closed",
+        "closers",
         "closing",
         "discarded",
         "drainers",
@@ -116,7 +116,7 @@ class Wire(asyncio.Protocol):
         self.lost = False
         self.exception: BaseException | None = None
         self.reason: str | None = None
-        self.closed: asyncio.Future[None] | None = None
+        self.closers: list[asyncio.Future[None]] | None = None
 
     @property
     def moved(self) -> int:
@@ -175,10 +175,7 @@ class Wire(asyncio.Protocol):
         self.writing_paused = False
         self.unsent = 0
         drainers, self.drainers = self.drainers, None
-        if drainers:
-            for drainer in drainers:
-                if not drainer.done():
-                    drainer.set_result(None)
+        _wake(drainers)
         if self.closing and not self.lingering:
             # Not at once: transports may not be closed from inside this callback.
             self.loop.call_soon(self._flushed)
@@ -195,8 +192,8 @@ class Wire(asyncio.Protocol):
             self.exception = exc
         self.wake_reader()
         self._fail_drainers()
-        if self.closed is not None and not self.closed.done():
-            self.closed.set_result(None)
+        closers, self.closers = self.closers, None
+        _wake(closers)
         self._tell_closed()
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
@@ -340,10 +337,12 @@ class Wire(asyncio.Protocol):
         """Wait until the transport is gone."""
         if self.lost:
             return
-        if self.closed is None:
-            self.closed = self.loop.create_future()
-        # Shielded: one waiter that is cancelled must not cancel the others.
-        await asyncio.shield(self.closed)
+        waiter = self.loop.create_future()
+        if self.closers is None:
+            self.closers = [waiter]
+        else:
+            self.closers.append(waiter)
+        await waiter
 
     def _flushed(self) -> None:
         """All has left: wait for the peer's end, but not for long."""
@@ -402,3 +401,9 @@ class Wire(asyncio.Protocol):
                     seconds=time.monotonic() - self.opened,
                 )
             )
+
+
+def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
+    for waiter in waiters or ():
+        if not waiter.done():
+            waiter.set_result(None)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from .. import endp, flow
+from .._fields import unchecked
 from ..channels import Wire, pair
 from ..channels.names import unmapped
 from ..context import Context, IPAddress
@@ -93,7 +94,7 @@ class SocketArrival(Arrival):
         # A Unix client has no name of its own: what it reached is what identifies the flow.
         if not isinstance(self._address, str | bytes):
             ip, port = ip_and_port(self._address)
-            return flow.TCP(fd, ip, port, origin=endp.TCP(ip, port))
+            return flow.TCP(fd, ip, port, origin=unchecked(endp.TCP, ip=ip, port=port))
         listener = self._listener
         path = listener.path if isinstance(listener, endp.UnixDomainSocket) else ""
         return flow.DomainSocket(fd, path, origin=listener)

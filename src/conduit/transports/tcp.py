@@ -8,6 +8,7 @@ import socket
 import sys
 
 from .. import client, endp, events, flow, server
+from .._fields import unchecked
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError
@@ -22,7 +23,8 @@ _PORT_TRIES = 16
 async def connect(target: client.TCP | client.Host, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to an IP address, or to the addresses of a name, in getaddrinfo's order."""
     if isinstance(target, client.TCP):
-        return await _open(target.ip, target.port, ctx, endp.TCP(target.ip, target.port))
+        where = unchecked(endp.TCP, ip=target.ip, port=target.port)
+        return await _open(target.ip, target.port, ctx, where)
     origin = endp.Host(target.name, target.port)
     failure: Exception | None = None
     for ip, port in await _resolve(target):
