@@ -12,10 +12,14 @@ import errno
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from . import events
 from ._places import Places, process_places
 from .transports import Arrival, Listener
+
+if TYPE_CHECKING:
+    from ._handle import Connection
 
 # Clients accepted before the loop turns to something else.
 _BATCH = 64
@@ -50,7 +54,7 @@ class Acceptor:
     """Accepts the clients of one listener.
 
     listener: closed by `close`. places: the server's own. arrived: called with each client, which
-    holds a place of both kinds then; `give_places` gives them back. failed: called with an error
+    holds a place of both kinds then, and returns its connection; `give_places` gives them back. failed: called with an error
     that leaves the listener useless.
     """
 
@@ -58,6 +62,7 @@ class Acceptor:
         "_arrived",
         "_closed",
         "_failed",
+        "_latest",
         "_loop",
         "_pause",
         "_places",
@@ -70,7 +75,7 @@ class Acceptor:
         self,
         listener: Listener,
         places: Places,
-        arrived: Callable[[Acceptor, Arrival], None],
+        arrived: Callable[[Acceptor, Arrival], Connection],
         failed: Callable[[OSError], None],
     ) -> None:
         self.listener = listener
@@ -81,6 +86,7 @@ class Acceptor:
         self._watching = False
         self._throttled = False
         self._closed = False
+        self._latest: Connection | None = None
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -110,7 +116,10 @@ class Acceptor:
         process_places().give()
 
     def _ready(self) -> None:
-        self._accept(_BATCH)
+        # Asking until there is nobody costs a call and an exception for every client that comes
+        # alone. In a rush the next one is here before the last one's task has got anywhere.
+        rush = self._latest is not None and self._latest.opening
+        self._accept(_BATCH if rush else 1)
 
     def _accept(self, most: int) -> None:
         for _ in range(most):
@@ -134,7 +143,7 @@ class Acceptor:
                     self._failed(error)
                 return
             self._throttled = False
-            self._arrived(self, arrival)
+            self._latest = self._arrived(self, arrival)
 
     def _take_places(self) -> bool:
         if not self._places.take(self._wake):

@@ -74,6 +74,11 @@ class Connection:
         )
         self.task.add_done_callback(self._ended)
 
+    @property
+    def opening(self) -> bool:
+        """Whether the client has arrived and its flow is not there yet."""
+        return self._triple is None and self.task is not None
+
     def hurry(self) -> None:
         """The server is stopping: do not linger for a client that has all and says nothing."""
         if self.task is None and self._triple is not None:

@@ -148,8 +148,10 @@ class Server:
                 f"this server runs in process {self._pid}, not in its forked child {os.getpid()}"
             )
 
-    def _arrived(self, acceptor: Acceptor, arrival: Arrival) -> None:
-        self._connections.add(Connection(self._handling, acceptor, arrival, self._gone))
+    def _arrived(self, acceptor: Acceptor, arrival: Arrival) -> Connection:
+        connection = Connection(self._handling, acceptor, arrival, self._gone)
+        self._connections.add(connection)
+        return connection
 
     def _gone(self, connection: Connection) -> None:
         self._connections.discard(connection)
