@@ -1,0 +1,1 @@
+"""Conduit measured against other ways to write the same program; see README.md."""

@@ -1,0 +1,1 @@
+"""One file for each way to write the same server and the same client."""
