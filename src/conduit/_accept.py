@@ -11,6 +11,7 @@ import asyncio
 import errno
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,13 @@ class Acceptor:
     """Accepts the clients of one listener.
 
     listener: closed by `close`. places: the server's own. arrived: called with each client, which
-    holds a place of both kinds then, and returns its connection; `give_places` gives them back. failed: called with an error
-    that leaves the listener useless.
+    holds a place of both kinds then, and returns its connection; `give_places` gives them back.
+    failed: called with an error that leaves the listener useless.
     """
 
     __slots__ = (
         "_arrived",
+        "_broken",
         "_closed",
         "_failed",
         "_latest",
@@ -69,6 +71,7 @@ class Acceptor:
         "_throttled",
         "_watching",
         "listener",
+        "waiting",
     )
 
     def __init__(
@@ -86,6 +89,9 @@ class Acceptor:
         self._watching = False
         self._throttled = False
         self._closed = False
+        self._broken = False
+        self.waiting: deque[Arrival] = deque()
+        """Clients that were accepted at the end, and for whom there was no place."""
         self._latest: Connection | None = None
         self._pause: asyncio.TimerHandle | None = None
 
@@ -97,18 +103,50 @@ class Acceptor:
             self.listener.watch(self._ready)
 
     def finish(self, most: int) -> None:
-        """Take the name away, accept the clients that wait (as many as `most`), and close."""
+        """Take the name away, accept the clients that wait (as many as `most`), and close.
+
+        Clients for whom there is no place are kept, and handled as places come free.
+        """
         self.listener.unpublish()
-        self._accept(most)
-        self.close()
+        if not self._broken:
+            self._accept(most)
+            self._accept_without_places(most)
+        self._closed = True
+        self._rest()
+        self.listener.close()
+        if not self.waiting:
+            self._forget_places()
+
+    def give_up(self) -> None:
+        """Turn away the clients that were kept."""
+        while self.waiting:
+            self.waiting.popleft().discard()
+        self._forget_places()
 
     def close(self) -> None:
         """Accept no more, and close the listener."""
         self._closed = True
         self._rest()
+        self.give_up()
+        self.listener.close()
+
+    def _forget_places(self) -> None:
         self._places.forget(self._wake)
         process_places().forget(self._wake)
-        self.listener.close()
+
+    def _accept_without_places(self, most: int) -> None:
+        try:
+            while len(self.waiting) < most and self._throttled:
+                self.waiting.append(self.listener.accept())
+        except OSError:
+            # Nobody waits any more, or nothing can be done for those who do.
+            pass
+
+    def _handle_waiting(self) -> None:
+        while self.waiting and self._take_places():
+            self._arrived(self, self.waiting.popleft())
+        if not self.waiting:
+            self._forget_places()
 
     def give_places(self) -> None:
         """Give back what a client held."""
@@ -140,6 +178,7 @@ class Acceptor:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._starve(error)
                 else:
+                    self._broken = True
                     self._failed(error)
                 return
             self._throttled = False
@@ -170,11 +209,12 @@ class Acceptor:
 
     def _wake(self) -> None:
         """A place may be free; told by whoever gave it, perhaps in another thread."""
+        go_on = self._handle_waiting if self._closed else self.start
         if asyncio._get_running_loop() is self._loop:
-            self.start()
+            go_on()
         else:
             try:
-                self._loop.call_soon_threadsafe(self.start)
+                self._loop.call_soon_threadsafe(go_on)
             except RuntimeError:
                 pass  # That loop is closed, and its server with it.
 

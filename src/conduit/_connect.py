@@ -12,7 +12,7 @@ from . import client, endp, events, transports
 from ._target import to_client
 from .channels import wire_of
 from .context import Context, default_ctx
-from .errors import ConduitError, ConnectError, ConnectTimeout
+from .errors import AddressError, ConduitError, ConnectError, ConnectTimeout
 from .transports import Attempts, Triple
 
 
@@ -20,6 +20,10 @@ class Connecting(Coroutine[Any, Any, Triple]):
     """What `connect` returns: a coroutine, and an async context manager. Use it once."""
 
     __slots__ = ("_coroutine", "_triple")
+
+    # As of any coroutine: asyncio shows them in the repr of a task.
+    __name__ = "connect"
+    __qualname__ = "connect"
 
     def __init__(self, coroutine: Coroutine[Any, Any, Triple]) -> None:
         self._coroutine = coroutine
@@ -54,7 +58,11 @@ class Connecting(Coroutine[Any, Any, Triple]):
             wire.close()
         else:
             wire.abort()
-        await wire.wait_closed()
+        try:
+            await wire.wait_closed()
+        except asyncio.CancelledError:
+            wire.abort()
+            raise
 
 
 def connect(
@@ -99,13 +107,20 @@ async def _connect(
     try:
         async with limit:
             triple = await transports.connect(where, ctx, attempts)
-    except OSError as error:
+    except (OSError, AddressError) as error:
+        # Kept in `attempts` and raised from: their tracebacks would make circles.
+        error.with_traceback(None)
         if limit.expired():
             message = f"cannot connect to {target} within {timeout:g} s"
             raise ConnectTimeout(message, attempts) from error
-        if isinstance(error, ConduitError) and not attempts:
+        if isinstance(error, ConduitError) and not any(_is_failure(why) for _, why in attempts):
             raise
         raise ConnectError(f"cannot connect to {target}", attempts or [(where, error)]) from error
     if events.observers:
         events.emit(events.Connected(triple.flow, time.perf_counter() - started))
     return triple
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether an address was really tried, and not just out of reach for `ctx.src`."""
+    return not isinstance(error, AddressError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from asyncio import timeouts
 from collections.abc import Awaitable, Callable
@@ -79,6 +80,13 @@ class Connection:
         """Whether the client has arrived and its flow is not there yet."""
         return self._triple is None and self.task is not None
 
+    def cancel(self) -> None:
+        """The server waits no longer: cancel the handler; if it is done, drop what is unsent."""
+        if self.task is not None:
+            self.task.cancel()
+        elif self._triple is not None:
+            wire_of(self._triple.oc).abort("close_timeout")
+
     def hurry(self) -> None:
         """The server is stopping: do not linger for a client that has all and says nothing."""
         if self.task is None and self._triple is not None:
@@ -106,7 +114,7 @@ class Connection:
             self._report(error, "the handler")
         except BaseException:
             # Cancelled, or the process is to end: nobody waits for a flush any more.
-            wire.abort()
+            wire.abort("cancelled")
             raise
         finally:
             wire.close()
@@ -156,9 +164,13 @@ class Connection:
         on_exn = self._handling.on_exn
         if on_exn is not None:
             try:
-                on_exn(error)
+                result = on_exn(error)
             except Exception:
                 logger.exception("on_exn raised while it was told of %r", error)
+                return
+            if inspect.iscoroutine(result):
+                result.close()
+                logger.error("on_exn returned a coroutine: it is called, not awaited")
             return
         # The peer's doing needs no traceback of ours.
         trace = None if isinstance(error, ConduitError | ConnectionError) else error
@@ -168,6 +180,9 @@ class Connection:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """The task is done, be it that it never began."""
         self.task = None
+        if not task.cancelled():
+            # What is left is KeyboardInterrupt or SystemExit, and the loop has it already.
+            task.exception()
         if self._arrival is not None:
             self._arrival.discard()
             self._arrival = None
@@ -205,6 +220,9 @@ class _Idleness:
         self._timer = self._loop.call_later(seconds / _LOOKS, self._look)
 
     def _look(self) -> None:
+        if self._limit.expired():
+            # The handler was cancelled for `timeout`, and is still busy with that.
+            return
         now = self._loop.time()
         moved = self._wire.moved
         if moved != self._moved:

@@ -31,6 +31,10 @@ def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> 
     Returns what `main` returns. Raises what it raises; KeyboardInterrupt or SystemExit(128 +
     signal) if a signal cancelled it; RuntimeError inside a loop that runs.
     """
+    if asyncio._get_running_loop() is not None:
+        if asyncio.iscoroutine(main):
+            main.close()
+        raise RuntimeError("conduit.run starts a loop, and one is running: await the coroutine")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_Main(main).run())
 
@@ -63,6 +67,9 @@ class _Main(Generic[T]):
         handled: list[signal.Signals] = []
         for name in _SIGNALS:
             number = getattr(signal, name)
+            if signal.getsignal(number) is signal.SIG_IGN:
+                # So does a shell for what it runs in the background: that is its wish.
+                continue
             # Not on Windows, and not in a thread other than the main one.
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self._told, number, task)

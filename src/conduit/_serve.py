@@ -30,7 +30,6 @@ class Listening:
 
     async def __aenter__(self) -> Server:
         await self._server.start()
-        self._server.block = asyncio.current_task()
         return self._server
 
     async def __aexit__(
@@ -40,23 +39,40 @@ class Listening:
         trace: TracebackType | None,
     ) -> bool:
         running = self._server
-        block, running.block = running.block, None
-        try:
-            if error is None:
-                await running.stop()
-            else:
-                await running.kill()
-        except asyncio.CancelledError:
-            await running.kill()
-            if not _interrupted(running, block):
-                raise
-        running.raise_failure()
-        return isinstance(error, asyncio.CancelledError) and _interrupted(running, block)
+        if running.cut and not isinstance(error, asyncio.CancelledError):
+            # The block was left by itself at the very moment; the cancellation is still to come.
+            cancelled = await _absorb_cancellation()
+            error = error or cancelled
+        cut = running.leave_block()
+        gently = error is None or running.only_cut()
+        while True:
+            try:
+                await (running.stop() if gently else running.kill())
+                break
+            except asyncio.CancelledError as again:
+                # Of an outer block that `conduit.run` ends as well, or of somebody in earnest?
+                error = error or again
+                if gently and not running.only_cut():
+                    gently = False
+                elif not gently:
+                    raise
+        if error is None:
+            running.raise_failure()
+            return False
+        if isinstance(error, asyncio.CancelledError) and cut and not running.cancelled_by_others():
+            running.raise_failure()
+            return True
+        if kind is None:
+            raise error
+        return False
 
 
-def _interrupted(running: Server, block: asyncio.Task[object] | None) -> bool:
-    """Whether `conduit.run`, told to stop, cancelled the block, and nobody else did."""
-    return running.interrupted and block is not None and block.uncancel() == 0
+async def _absorb_cancellation() -> asyncio.CancelledError | None:
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError as cancelled:
+        return cancelled
+    return None
 
 
 def listen(
@@ -164,7 +180,7 @@ async def serve(
         reuse_port=reuse_port,
     )
     async with listening as running:
-        running.block = None
+        running.ends_by_itself = True
         await running.wait_stopped()
 
 

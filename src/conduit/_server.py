@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 from collections.abc import Awaitable
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from . import endp, server
 from ._accept import Acceptor
 from ._handle import Connection, Handling
 from ._places import Places
 from .context import Context
+from .errors import UnsupportedTransport
 from .transports import Arrival, ListenOptions, listen
 
 Stop: TypeAlias = asyncio.Event | Awaitable[object]
@@ -23,6 +26,9 @@ _SECONDS_BETWEEN_COMPLAINTS = 5.0
 logger = logging.getLogger("conduit")
 
 _running: dict[asyncio.AbstractEventLoop, set[Server]] = {}
+
+# How many times a task is cancelled because servers in its `async with` blocks were interrupted.
+_cuts: WeakKeyDictionary[asyncio.Task[object], int] = WeakKeyDictionary()
 
 
 def running_servers() -> set[Server]:
@@ -57,13 +63,17 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._connections: set[Connection] = set()
         self._endps: tuple[endp.Endp, ...] = ()
+        self._started = False
         self._stopping = False
         self._deadline: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[Any] | None = None
-        self.block: asyncio.Task[object] | None = None
-        """The task inside the `async with` block, which `interrupt` ends."""
-        self.interrupted = False
+        self._block: asyncio.Task[object] | None = None
+        self._interrupted = False
+        self.cut = False
+        """Whether the task inside the `async with` block was cancelled because of `interrupt`."""
+        self.ends_by_itself = False
+        """Whether the block ends when the server has stopped, without being cancelled."""
 
     def __repr__(self) -> str:
         state = "stopping" if self._stopping else "serving"
@@ -104,17 +114,37 @@ class Server:
     # For `serve`, `listen` and `run`.
 
     async def start(self) -> None:
-        """Begin to listen. Raises what the transport raises."""
+        """Begin to listen. Raises what the transport raises; RuntimeError for a second start."""
+        if self._started:
+            raise RuntimeError("this server was started before: call listen() again")
+        self._started = True
         self._loop = asyncio.get_running_loop()
+        self._block = asyncio.current_task()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
-        listeners = await listen(self._mode, self._ctx, self._options)
+        try:
+            listeners = await listen(self._mode, self._ctx, self._options)
+        except BaseException:
+            if inspect.iscoroutine(self._stop):
+                # Nobody will ever wait for it.
+                self._stop.close()
+            raise
         self._endps = tuple(listener.endp for listener in listeners)
         self._acceptors = [
             Acceptor(listener, self._places, self._arrived, self._fail) for listener in listeners
         ]
+        try:
+            for acceptor in self._acceptors:
+                acceptor.start()
+        except NotImplementedError:
+            self._close_acceptors()
+            raise UnsupportedTransport(
+                f"{type(self._loop).__name__} cannot watch a listening socket; "
+                "on Windows use asyncio.SelectorEventLoop"
+            ) from None
+        except BaseException:
+            self._close_acceptors()
+            raise
         _running.setdefault(self._loop, set()).add(self)
-        for acceptor in self._acceptors:
-            acceptor.start()
         logger.debug("serving %s", ", ".join(map(str, self._endps)))
         if self._stop is not None:
             self._waiter = _when_done(self._stop)
@@ -123,15 +153,33 @@ class Server:
     async def kill(self) -> None:
         """Close the listeners, cancel the handlers, and wait for them."""
         if not self._stopping:
-            for acceptor in self._acceptors:
-                acceptor.close()
-            self._acceptors = []
+            self._close_acceptors()
         await self.stop(drain=0)
 
     def interrupt(self) -> None:
         """Stop, and then end the `async with` block, if there is one, as if it were left."""
-        self.interrupted = True
+        self._interrupted = True
         self._begin_stop(self._drain)
+
+    def leave_block(self) -> bool:
+        """The `async with` block is left: take back its cancellation. Whether there was one."""
+        block = self._block
+        if not self.cut or block is None:
+            self.ends_by_itself = True
+            return False
+        _cuts[block] -= 1
+        block.uncancel()
+        return True
+
+    def only_cut(self) -> bool:
+        """Whether the task is cancelled for `interrupt` alone, of this server or of another."""
+        block = self._block
+        return self._interrupted and block is not None and not self.cancelled_by_others()
+
+    def cancelled_by_others(self) -> bool:
+        """Whether somebody else wants the task to end."""
+        block = self._block
+        return block is not None and block.cancelling() > _cuts.get(block, 0)
 
     async def wait_stopped(self) -> None:
         """Wait until it has stopped."""
@@ -155,17 +203,24 @@ class Server:
 
     def _gone(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if self._stopping and not self._connections:
+        if self._stopping and self._is_empty():
             self._finished()
+
+    def _close_acceptors(self) -> None:
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            acceptor.close()
+
+    def _is_empty(self) -> bool:
+        return not self._connections and not any(acceptor.waiting for acceptor in self._acceptors)
 
     def _begin_stop(self, drain: float) -> None:
         if not self._stopping:
             self._stopping = True
-            acceptors, self._acceptors = self._acceptors, []
-            for acceptor in acceptors:
+            for acceptor in self._acceptors:
                 # As many as may wait; more can come in only while we accept.
                 acceptor.finish(self._options.backlog + 1)
-        if not self._connections:
+        if self._is_empty():
             self._finished()
             return
         until = self._loop.time() + drain
@@ -183,9 +238,13 @@ class Server:
             self._deadline = self._loop.call_later(seconds, self._cancel_handlers)
 
     def _cancel_handlers(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.give_up()
         for connection in list(self._connections):
-            if connection.task is not None:
-                connection.task.cancel()
+            connection.cancel()
+        if self._is_empty():
+            self._finished()
+            return
         self._deadline = self._loop.call_later(_SECONDS_BETWEEN_COMPLAINTS, self._complain)
 
     def _complain(self) -> None:
@@ -219,8 +278,10 @@ class Server:
             if isinstance(self._stop, asyncio.Event):
                 # The wait is ours; whatever else we were given is not.
                 self._waiter.cancel()
-        if self.interrupted and self.block is not None:
-            self.block.cancel()
+        if self._interrupted and self._block is not None and not self.ends_by_itself:
+            self.cut = True
+            _cuts[self._block] = _cuts.get(self._block, 0) + 1
+            self._block.cancel()
 
     def _fail(self, error: OSError) -> None:
         """A listener broke: stop, and let `serve` raise it."""

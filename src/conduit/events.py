@@ -81,9 +81,10 @@ class Closed:
 
     flow: which one. reason: "closed" (this side closed it), "aborted", "reset" (the connection
     failed), "close_timeout" (the peer did not take in what was left to send), "timeout" or
-    "idle_timeout" (the server's limits on a handler). received: bytes that came in. sent: bytes
-    that were given to the operating system. unsent: bytes that were written but never left this
-    process. seconds: how long it was open.
+    "idle_timeout" (the server's limits on a handler), "cancelled" (the handler was). received:
+    bytes that came in. sent: bytes that were given to the operating system. unsent: bytes that
+    were written but never left this process; after a reset, as many as at the last look. seconds:
+    how long it was open.
     """
 
     flow: Flow | None

@@ -60,7 +60,7 @@ class TransportFacade(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are written but not yet given to the operating system."""
-        return self._wire.transport.get_write_buffer_size()
+        return self._wire.backlog
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and high water marks of the output, in bytes."""

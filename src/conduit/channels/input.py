@@ -71,7 +71,11 @@ class Input:
             return b""
         if not wire.buffer:
             if not wire.ended:
-                await wire.wait(1)
+                # As Wire.wait, without the cost of another coroutine.
+                try:
+                    await wire.expect(1)
+                finally:
+                    wire.reader = None
             if not wire.buffer:
                 wire.check_failure()
                 return b""
@@ -110,8 +114,10 @@ class Input:
         separators = separator if isinstance(separator, tuple) else (separator,)
         if not separators or not all(separators):
             raise ValueError("a separator has at least one byte")
-        shortest = min(map(len, separators))
-        longest = max(map(len, separators))
+        if len(separators) > 1:
+            # Of those that end at the same place the shortest counts.
+            separators = tuple(sorted(separators, key=len))
+        shortest, longest = len(separators[0]), len(separators[-1])
         wire = self._wire
         if wire.reader is not None:
             raise _second_reader("readuntil")
@@ -159,7 +165,10 @@ class Input:
 
     def at_eof(self) -> bool:
         """Whether the input has ended and all of it was read."""
-        return self._wire.ended and not self._wire.buffer
+        wire = self._wire
+        # A flow that failed has no end: the next read says so.
+        failed = wire.exception is not None and (wire.aborted or not wire.eof)
+        return wire.ended and not wire.buffer and not failed
 
     def exception(self) -> BaseException | None:
         """What ended the flow, if it failed; None while it is well, and after a proper end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from typing import Any, NamedTuple
 
 
@@ -29,6 +30,9 @@ def extra_info(transport: asyncio.BaseTransport, name: str, default: Any) -> Any
     except (OSError, AttributeError):
         # uvloop asks the socket only now, and it may be closed.
         return default
+    if value is None:
+        # So does uvloop say that it is too late for "socket".
+        return default
     return unmapped(value) if name in ("peername", "sockname") else value
 
 
@@ -47,6 +51,27 @@ def _peer_credentials(sock: Any) -> PeerCredentials | None:
         return None
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size)
-    except OSError:
+    except (OSError, ValueError):
+        # Closed; uvloop's descriptor is -1 then.
         return None
     return PeerCredentials(*_UCRED.unpack(raw))
+
+
+def unacknowledged(transport: asyncio.BaseTransport) -> int:
+    """How many bytes the peer's operating system has not confirmed yet; 1 where nobody knows.
+
+    Bytes written to a Unix socket are at the peer at once.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return 1
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return 0
+    try:
+        import fcntl
+        import termios
+
+        raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (ImportError, OSError, ValueError):
+        return 1
+    return int.from_bytes(raw, sys.byteorder)

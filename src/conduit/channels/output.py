@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import warnings
 from collections.abc import Awaitable, Generator, Iterable
@@ -38,16 +39,18 @@ class Output:
 
     def __del__(self) -> None:
         wire = self._wire
-        if not wire.closing and not wire.lost:
-            warnings.warn(
-                f"a flow was dropped without being closed: {wire.flow or wire!r}",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
-            # A loop that is closed has no use for it: the descriptor goes with the transport.
-            if not wire.loop.is_closed():
-                wire.abort()
+        if wire.closing or wire.lost:
+            return
+        # The garbage may be collected in another thread, or in a forked child. A loop that is
+        # closed has no use for it: the descriptor goes with the transport.
+        with contextlib.suppress(RuntimeError):
+            wire.loop.call_soon_threadsafe(wire.abort)
+        warnings.warn(
+            f"a flow was dropped without being closed: {wire.flow or wire!r}",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
 
     def write(self, data: BytesLike) -> Awaitable[None]:
         """Queue `data` at once; what is returned can be awaited, or dropped, and is `drain()`.
@@ -61,10 +64,13 @@ class Output:
         if type(data) is not bytes:
             data = _frozen(data)
         wire = self._wire
-        if wire.eof_sent or wire.closing or wire.lost:
+        if wire.eof_sent or wire.closing or wire.lost or wire.transport.is_closing():
             return _refuse(wire)
         wire.bytes_out += len(data)
-        wire.transport.write(data)
+        if wire.writing_paused:
+            wire.hold(data)
+        else:
+            wire.transport.write(data)
         return wire
 
     def writelines(self, lines: Iterable[BytesLike]) -> Awaitable[None]:
@@ -144,8 +150,9 @@ def _frozen(data: BytesLike) -> bytes:
 
 def _refuse(wire: Wire) -> Awaitable[None]:
     """Answer a write that can go nowhere."""
-    if wire.eof_sent and not wire.closing and not wire.lost:
+    if wire.eof_sent and not (wire.closing or wire.lost or wire.transport.is_closing()):
         raise RuntimeError("cannot write after write_eof()")
+    wire.refused = True
     return _Refused(wire)
 
 
@@ -158,7 +165,9 @@ class _Refused:
         self._wire = wire
 
     def __await__(self) -> Generator[object, None, None]:
-        return self._wire.drain().__await__()
+        # A failure that the transport has not told of yet is told when the loop turns.
+        yield from asyncio.sleep(0).__await__()
+        raise self._wire.gone()
 
 
 class _Closed:

@@ -21,12 +21,17 @@ A peer that has ended already skips step 2, so an ordinary server never waits.
 from __future__ import annotations
 
 import asyncio
+import copy
+import errno
 import logging
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .. import events
+from .names import unacknowledged
 
 if TYPE_CHECKING:
     from ..flow import Flow
@@ -36,6 +41,17 @@ LIMIT = 64 * 1024
 
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1024 * 1024
+
+# How often it is looked whether a peer has all, when its end is not waited for.
+_HURRY_SECONDS = 0.01
+
+E = TypeVar("E", bound=BaseException)
+
+# Bytes that are joined for the transport: enough to keep it busy, few enough to be copied once.
+_RELEASED_AT_ONCE = 256 * 1024
+
+# Shared by all wires; `hold` replaces it before it is written to.
+_NOTHING_HELD: deque[bytes] = deque()
 
 logger = logging.getLogger("conduit")
 
@@ -49,6 +65,7 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
+        "aborted",
         "buffer",
         "bytes_in",
         "bytes_out",
@@ -61,6 +78,9 @@ class Wire(asyncio.Protocol):
         "eof_sent",
         "exception",
         "flow",
+        "flushing",
+        "held",
+        "held_size",
         "limit",
         "lingering",
         "loop",
@@ -70,6 +90,8 @@ class Wire(asyncio.Protocol):
         "reader",
         "reading_paused",
         "reason",
+        "refused",
+        "shut",
         "timer",
         "transport",
         "unsent",
@@ -102,7 +124,14 @@ class Wire(asyncio.Protocol):
         self.reading_paused = False
 
         self.eof_sent = False
+        self.shut = False
+        self.refused = False
         self.writing_paused = False
+        # What is written meanwhile: each piece that a transport holds can make the next one dearer.
+        self.held: deque[bytes] = _NOTHING_HELD
+        self.held_size = 0
+        self.flushing = False
+        # As many as the transport had when it was last looked at; it forgets when it fails.
         self.unsent = 0
         self.drainers: list[asyncio.Future[None]] | None = None
 
@@ -110,6 +139,7 @@ class Wire(asyncio.Protocol):
         self.bytes_out = 0
 
         self.closing = False
+        self.aborted = False
         self.lingering = False
         self.discarded = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -121,7 +151,7 @@ class Wire(asyncio.Protocol):
     @property
     def moved(self) -> int:
         """How many bytes have come in or left so far; a limit on idleness watches it."""
-        return self.bytes_in + self.bytes_out - self.transport.get_write_buffer_size()
+        return self.bytes_in + self.bytes_out - self.backlog
 
     def __repr__(self) -> str:
         state = "closed" if self.lost else "closing" if self.closing else "open"
@@ -171,12 +201,15 @@ class Wire(asyncio.Protocol):
         self.unsent = self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        """Let drains go on; while closing: all has left."""
+        """Let drains go on, unless there is too much again; tell of a flush that is done."""
         self.writing_paused = False
         self.unsent = 0
+        if self.held_size and self._release():
+            return
         drainers, self.drainers = self.drainers, None
         _wake(drainers)
-        if self.closing and not self.lingering:
+        if self.flushing:
+            self.flushing = False
             # Not at once: transports may not be closed from inside this callback.
             self.loop.call_soon(self._flushed)
 
@@ -188,13 +221,18 @@ class Wire(asyncio.Protocol):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if exc is not None and self.exception is None:
-            self.exception = exc
+        if isinstance(exc, OSError) and exc.errno == errno.ENOTCONN:
+            # What uvloop says when the peer's reset is found out by ending our side.
+            exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if exc is not None and not self.closing:
+            self.exception = exc.with_traceback(None)
+        self.unsent = (self.transport.get_write_buffer_size() or self.unsent) + self.held_size
+        self._drop_held()
         self.wake_reader()
         self._fail_drainers()
         closers, self.closers = self.closers, None
         _wake(closers)
-        self._tell_closed()
+        self._tell_closed(exc)
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
             on_closed()
@@ -206,13 +244,22 @@ class Wire(asyncio.Protocol):
         """No more input will come: the peer's end, a failure, or our own close."""
         return self.eof or self.closing or self.lost
 
-    async def wait(self, want: int) -> None:
-        """Wait until `want` bytes are buffered, or no more will come. Cancelling loses nothing."""
-        self.resume_reading()
+    def expect(self, want: int) -> asyncio.Future[None]:
+        """A future that is done when `want` bytes are buffered, or no more will come.
+
+        Whoever awaits it sets `reader` to None afterwards, also when that is cancelled: nothing is
+        lost then.
+        """
         self.want = want
-        self.reader = self.loop.create_future()
+        self.reader = reader = self.loop.create_future()
+        # Last: a transport may deliver from inside this.
+        self.resume_reading()
+        return reader
+
+    async def wait(self, want: int) -> None:
+        """Wait until `want` bytes are buffered, or no more will come."""
         try:
-            await self.reader
+            await self.expect(want)
         finally:
             self.reader = None
 
@@ -234,8 +281,8 @@ class Wire(asyncio.Protocol):
 
     def check_failure(self) -> None:
         """Raise what ended the flow, unless the input came to its proper end before."""
-        if self.exception is not None and not self.eof:
-            raise self.exception.with_traceback(None)
+        if self.exception is not None and (self.aborted or not self.eof):
+            raise _again(self.exception)
 
     def resume_reading(self) -> None:
         """Let input in again, if it is held back."""
@@ -254,37 +301,82 @@ class Wire(asyncio.Protocol):
 
     def __await__(self) -> Generator[object, None, None]:
         """`Output.write` returns the wire itself: awaiting it is drain(), dropping it is free."""
-        if not self.writing_paused and not self.lost and not self.transport.is_closing():
+        if not (self.writing_paused or self.lost or self.closing or self.transport.is_closing()):
             return
         yield from self.drain().__await__()
 
     async def drain(self) -> None:
         """As `Output.drain`."""
-        if not self.lost and self.transport.is_closing():
-            # The transport knows of a failure but has not told yet; it does when the loop turns.
-            # A loop of writes and drains would never let it turn.
+        if not self.lost and (self.closing or self.transport.is_closing()):
+            # The transport may know of a failure but not have told yet; it does when the loop
+            # turns. A loop of writes and drains would never let it turn.
             await asyncio.sleep(0)
-        if self.lost:
+        if self.lost or self.refused:
             raise self.gone()
         if not self.writing_paused:
             return
-        drainer = self.loop.create_future()
         if self.drainers is None:
-            self.drainers = [drainer]
-        else:
-            self.drainers.append(drainer)
-        await drainer
+            self.drainers = []
+        await _wait_in(self.drainers, self.loop)
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes are written and not yet given to the operating system."""
+        return self.transport.get_write_buffer_size() + self.held_size
+
+    def hold(self, data: bytes) -> None:
+        """Keep what is written while the transport has enough."""
+        if not self.held_size:
+            self.held = deque()
+        self.held.append(data)
+        self.held_size += len(data)
 
     def send_eof(self) -> None:
         """End our side; what was written goes before."""
         if self.eof_sent or self.lost:
             return
+        if not self.transport.can_write_eof():
+            raise NotImplementedError("this transport cannot be closed one way")
         self.eof_sent = True
-        try:
-            self.transport.write_eof()
-        except OSError:
-            # The peer is gone already. The transport will find out by reading.
-            pass
+        if self.backlog:
+            self._flush()
+        else:
+            self._shut_down()
+
+    def _flush(self) -> None:
+        """See to it that `_flushed` is called when all has left."""
+        self.flushing = True
+        # With limits of nothing, resume_writing comes when there is nothing left.
+        self.transport.set_write_buffer_limits(0)
+        self.unsent = self.transport.get_write_buffer_size()
+
+    def _release(self) -> bool:
+        """Give the transport what was held for it. Whether that is too much again."""
+        while self.held_size and not self.writing_paused:
+            pieces: list[bytes] = []
+            size = 0
+            while self.held and size < _RELEASED_AT_ONCE:
+                piece = self.held.popleft()
+                pieces.append(piece)
+                size += len(piece)
+            self.held_size -= size
+            self.transport.write(b"".join(pieces))
+        return self.writing_paused
+
+    def _drop_held(self) -> None:
+        self.held = _NOTHING_HELD
+        self.held_size = 0
+
+    def _shut_down(self) -> None:
+        # Never with anything unsent: asyncio would do it later, and let the error of a peer that
+        # has gone meanwhile escape.
+        if not self.shut:
+            self.shut = True
+            try:
+                self.transport.write_eof()
+            except OSError:
+                # The peer is gone already. The transport will find out by reading.
+                pass
 
     # The end.
 
@@ -298,64 +390,67 @@ class Wire(asyncio.Protocol):
         if self.lost:
             return
         self.reason = self.reason or reason
-        transport = self.transport
-        if transport.is_closing():
+        if self.transport.is_closing():
             return
-        unsent = transport.get_write_buffer_size()
-        if unsent:
-            self.timer = self.loop.call_later(self.close_timeout, self._give_up)
-            # With limits of nothing, resume_writing comes when all has left.
-            transport.set_write_buffer_limits(0)
-        elif self.eof:
-            transport.close()
+        if not self.backlog:
+            self._flushed()
             return
-        self.send_eof()
+        self.timer = self.loop.call_later(self.close_timeout, self._give_up)
+        self._flush()
         # A peer that is busy sending may not read before it is done: let it go on.
         self.resume_reading()
-        if not unsent:
-            self._flushed()
 
     def abort(self, reason: str = "aborted") -> None:
         """Close at once: what is unsent is dropped, and readers and drains fail."""
-        if self.lost:
+        if self.lost or self.aborted:
             return
-        self.closing = True
-        self.buffer = b""
-        if self.exception is None:
+        self.aborted = True
+        if not self.closing:
+            self.closing = True
             self.exception = ConnectionAbortedError("the flow was aborted on this side")
+            self.buffer = b""
+            # Now, not when the transport is gone: the reader may be the one who aborts.
+            self.wake_reader()
         self.reason = reason
         # Counted now: the transport forgets it.
         self.unsent = self.transport.get_write_buffer_size()
         self.transport.abort()
 
     def hurry(self) -> None:
-        """Do not wait for the end of a peer that sends nothing: everything of ours has left."""
-        if self.lingering and not self.discarded:
+        """Do not wait for the end of a peer that has all that we wrote and sends nothing."""
+        if not self.lingering or self.discarded or self.lost:
+            return
+        if unacknowledged(self.transport):
+            # Its operating system may take its time to confirm.
+            self.loop.call_later(_HURRY_SECONDS, self.hurry)
+        else:
             self.transport.close()
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone."""
         if self.lost:
             return
-        waiter = self.loop.create_future()
         if self.closers is None:
-            self.closers = [waiter]
-        else:
-            self.closers.append(waiter)
-        await waiter
+            self.closers = []
+        await _wait_in(self.closers, self.loop)
 
     def _flushed(self) -> None:
-        """All has left: wait for the peer's end, but not for long."""
+        """All has left: end our side, and wait for the peer's end if we close, but not for long."""
         if self.lost or self.lingering:
+            return
+        if not self.closing:
+            self._shut_down()
             return
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.eof:
+        if self.eof or not self.transport.can_write_eof():
             self.transport.close()
-        else:
-            self.lingering = True
-            self.timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            return
+        self.lingering = True
+        self._shut_down()
+        self.resume_reading()
+        self.timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _discard(self, size: int) -> None:
         if self.lingering:
@@ -370,7 +465,7 @@ class Wire(asyncio.Protocol):
     def gone(self) -> ConnectionError:
         """The error for those who write to a flow that is gone."""
         if isinstance(self.exception, ConnectionError):
-            return self.exception
+            return _again(self.exception)
         error = ConnectionResetError("the flow is closed: what is written now goes nowhere")
         error.__cause__ = self.exception
         return error
@@ -381,20 +476,25 @@ class Wire(asyncio.Protocol):
             if not drainer.done():
                 drainer.set_exception(self.gone())
 
-    def _tell_closed(self) -> None:
+    def _tell_closed(self, exc: BaseException | None) -> None:
+        if self.flow is None:
+            # It failed before anybody had it.
+            return
         reason = self.reason or "reset"
-        if self.unsent and self.closing and reason != "aborted":
+        if exc is not None and reason == "closed":
+            reason = "reset"
+        if self.unsent and reason != "aborted":
             logger.warning(
                 "%d bytes written to %s were never sent (%s)",
                 self.unsent,
-                self.flow or "a flow",
-                reason if self.exception is None else f"{reason}: {self.exception}",
+                self.flow,
+                reason if exc is None else f"{reason}: {exc}",
             )
         if events.observers:
             events.emit(
                 events.Closed(
                     flow=self.flow,
-                    reason="reset" if reason == "closed" and self.exception else reason,
+                    reason=reason,
                     received=self.bytes_in,
                     sent=self.bytes_out - self.unsent,
                     unsent=self.unsent,
@@ -403,7 +503,34 @@ class Wire(asyncio.Protocol):
             )
 
 
+async def _wait_in(waiters: list[asyncio.Future[None]], loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until woken, as one of `waiters`; leave it when cancelled."""
+    waiter = loop.create_future()
+    waiters.append(waiter)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter in waiters:
+            waiters.remove(waiter)
+        raise
+
+
 def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
     for waiter in waiters or ():
         if not waiter.done():
             waiter.set_result(None)
+
+
+def _again(error: E) -> E:
+    """A copy of an exception that was kept.
+
+    The same object raised time and again would collect the traceback of each time, and hold on to
+    the flow by it.
+    """
+    try:
+        fresh = copy.copy(error)
+    except Exception:
+        # An exception of somebody's own, with a constructor of its own.
+        return error
+    fresh.__cause__ = error
+    return fresh

@@ -29,6 +29,9 @@ class SocketListener(Listener):
     def __init__(self, sock: socket.socket, ctx: Context) -> None:
         sock.setblocking(False)
         sock.set_inheritable(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it; asyncio sets it only where it is told the protocol.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._ctx = ctx
         self._loop = asyncio.get_running_loop()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import sys
+from ipaddress import IPv6Address
 
 from .. import client, endp, events, flow, server
 from .._fields import unchecked
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
-from ..errors import AddressError, ResolutionError
+from ..errors import AddressError, ResolutionError, UnsupportedTransport
 from . import inherited
 from .base import Attempts, Listener, ListenOptions, Triple
 from .sockets import SocketListener, ip_and_port
@@ -59,15 +61,75 @@ async def _open(ip: IPAddress, port: int, ctx: Context, origin: endp.Endp) -> Tr
     source = ctx.src_for(ip)
     loop = asyncio.get_running_loop()
     wire = Wire(loop, ctx.close_timeout)
-    transport, _ = await loop.create_connection(
-        lambda: wire,
-        str(ip),
-        port,
-        local_addr=None if source is None else (str(source), 0),
-    )
+    if source is None and _scope(ip) is None:
+        transport, _ = await loop.create_connection(lambda: wire, str(ip), port)
+    else:
+        # uvloop knows nothing of scopes, and does not say which of the two addresses is wrong.
+        sock = await _connected(loop, ip, port, source)
+        try:
+            transport, _ = await loop.create_connection(lambda: wire, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
     fd = transport.get_extra_info("socket").fileno()
     wire.flow = flow.TCP(fd, ip, port, origin=origin)
     return Triple(wire.flow, *pair(wire))
+
+
+async def _connected(
+    loop: asyncio.AbstractEventLoop, ip: IPAddress, port: int, source: IPAddress | None
+) -> socket.socket:
+    """A socket that is connected to an address, from a source and within a scope."""
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setblocking(False)
+        if source is not None:
+            try:
+                sock.bind(_sockaddr(source, 0))
+            except OSError as error:
+                raise OSError(
+                    error.errno, f"cannot connect from src={source}: {error.strerror}"
+                ) from error
+        try:
+            sock.connect(_sockaddr(ip, port))
+        except BlockingIOError:
+            writable = loop.create_future()
+            loop.add_writer(sock.fileno(), _set_done, writable)
+            try:
+                await writable
+            finally:
+                loop.remove_writer(sock.fileno())
+            failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if failure:
+                raise OSError(failure, os.strerror(failure)) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _sockaddr(ip: IPAddress, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """A socket address. Raises AddressError for a scope that is no interface here."""
+    scope = _scope(ip)
+    if scope is None:
+        return str(ip), port
+    host = str(ip).partition("%")[0]
+    if scope.isdecimal():
+        return host, port, 0, int(scope)
+    try:
+        return host, port, 0, socket.if_nametoindex(scope)
+    except OSError:
+        raise AddressError(f"{ip}: there is no interface {scope!r} here") from None
+
+
+def _scope(ip: IPAddress) -> str | None:
+    return ip.scope_id if isinstance(ip, IPv6Address) else None
 
 
 async def _resolve(target: client.Host) -> list[tuple[IPAddress, int]]:
@@ -127,6 +189,10 @@ def _bind(
         if sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if options.reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise UnsupportedTransport(
+                    f"reuse_port: there is no SO_REUSEPORT on {sys.platform}"
+                )
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)

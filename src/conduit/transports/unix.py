@@ -10,6 +10,7 @@ import stat
 import sys
 import time
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -76,11 +77,13 @@ async def listen(
             raise OSError(error.errno, f"cannot listen on {mode.file}: {error.strerror}") from error
         return [SocketListener(sock, ctx)]
     # In a thread: file systems can be slow, and the lock may have to be waited for.
-    binding = asyncio.ensure_future(asyncio.to_thread(_bind, mode.file, options))
+    thread = ThreadPoolExecutor(1, thread_name_prefix="conduit-bind")
+    binding = thread.submit(_bind, mode.file, options)
+    thread.shutdown(wait=False)
     try:
-        bound = await asyncio.shield(binding)
+        bound = await asyncio.shield(asyncio.wrap_future(binding))
     except asyncio.CancelledError:
-        # The thread cannot be stopped; what it makes is closed when it is done.
+        # It cannot be stopped; what it makes is closed when it is done, loop or no loop.
         binding.add_done_callback(_abandon)
         raise
     return [UnixListener(mode.file, bound, ctx)]
@@ -185,6 +188,10 @@ def _remove_dead(file: str) -> None:
         answer = probe.connect_ex(file)
     if answer == errno.ENOENT:
         return
+    if answer in (errno.EACCES, errno.EPERM):
+        raise OSError(errno.EADDRINUSE, "there is a socket, and no right to see whether it is dead")
+    if answer == errno.EPROTOTYPE:
+        raise OSError(errno.EADDRINUSE, "there is a socket of another type")
     if answer != errno.ECONNREFUSED:
         raise OSError(errno.EADDRINUSE, "another server is listening there")
     _unlink(file, (info.st_dev, info.st_ino))
@@ -198,7 +205,10 @@ def _lock(file: str) -> Generator[None]:
     path = file + ".lock"
     deadline = time.monotonic() + _LOCK_TIMEOUT
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror} (its lock file {path})") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it before has removed the file: then this is a lock on nothing.
@@ -218,7 +228,10 @@ def _lock(file: str) -> Generator[None]:
     try:
         yield
     finally:
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # Somebody tidied up; the lock was ours all the same.
         os.close(lock)
 
 
@@ -239,8 +252,9 @@ def _unlink(file: str, identity: _Identity) -> None:
         pass
 
 
-def _abandon(binding: asyncio.Future[_Bound]) -> None:
+def _abandon(binding: Future[_Bound]) -> None:
     if not binding.cancelled() and binding.exception() is None:
         bound = binding.result()
-        bound.sock.close()
+        # In this order: once it is closed, another file may get its inode.
         _unlink(bound.file, bound.identity)
+        bound.sock.close()
