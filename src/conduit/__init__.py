@@ -107,20 +107,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'conduit' has no attribute {name!r}")
-    if home:
-        value = getattr(import_module(f"conduit.{home}"), name)
-    else:
-        value = import_module(f"conduit.{name}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # A type checker is to find a misspelt name.
 
+    def __getattr__(name: str) -> Any:
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module 'conduit' has no attribute {name!r}")
+        if home:
+            value = getattr(import_module(f"conduit.{home}"), name)
+        else:
+            value = import_module(f"conduit.{name}")
+        globals()[name] = value
+        return value
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
 
 if os.environ.get("CONDUIT_DEBUG"):

@@ -61,7 +61,6 @@ class Acceptor:
 
     __slots__ = (
         "_arrived",
-        "_broken",
         "_closed",
         "_failed",
         "_latest",
@@ -89,11 +88,15 @@ class Acceptor:
         self._watching = False
         self._throttled = False
         self._closed = False
-        self._broken = False
         self.waiting: deque[Arrival] = deque()
         """Clients that were accepted at the end, and for whom there was no place."""
         self._latest: Connection | None = None
         self._pause: asyncio.TimerHandle | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it accepts no more."""
+        return self._closed
 
     def start(self) -> None:
         """Accept from now on."""
@@ -108,9 +111,8 @@ class Acceptor:
         Clients for whom there is no place are kept, and handled as places come free.
         """
         self.listener.unpublish()
-        if not self._broken:
-            self._accept(most)
-            self._accept_without_places(most)
+        self._accept(most)
+        self._accept_without_places(most)
         self._closed = True
         self._rest()
         self.listener.close()
@@ -178,7 +180,6 @@ class Acceptor:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._starve(error)
                 else:
-                    self._broken = True
                     self._failed(error)
                 return
             self._throttled = False

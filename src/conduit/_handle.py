@@ -175,7 +175,7 @@ class Connection:
         # The peer's doing needs no traceback of ours.
         trace = None if isinstance(error, ConduitError | ConnectionError) else error
         who = self._acceptor.listener.endp if self._triple is None else self._triple.flow
-        logger.error("%s: %s failed: %s", who, where, error or repr(error), exc_info=trace)
+        logger.error("%s: %s failed: %s", who, where, str(error) or repr(error), exc_info=trace)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """The task is done, be it that it never began."""
@@ -189,6 +189,8 @@ class Connection:
         if self._triple is None:
             self._closed()
         else:
+            if self._acceptor.is_closed:
+                self.hurry()
             self._forget()
 
     def _closed(self) -> None:

@@ -39,6 +39,8 @@ class Listening:
         trace: TracebackType | None,
     ) -> bool:
         running = self._server
+        # In a forked child the server is the parent's, and its listeners are not ours to close.
+        running.check_process()
         if running.cut and not isinstance(error, asyncio.CancelledError):
             # The block was left by itself at the very moment; the cancellation is still to come.
             cancelled = await _absorb_cancellation()

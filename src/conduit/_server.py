@@ -99,7 +99,7 @@ class Server:
         drain: seconds; None for what was given to `serve` (10 by default), 0 to cancel at once. A
         call while another stop waits can only shorten its time.
         """
-        self._check_process()
+        self.check_process()
         self._begin_stop(self._drain if drain is None else drain)
         # Several may wait, and one that is cancelled does not speak for the others.
         await asyncio.shield(self._stopped)
@@ -109,7 +109,7 @@ class Server:
 
         A server without TLS has nothing to read again. Open connections are left alone.
         """
-        self._check_process()
+        self.check_process()
 
     # For `serve`, `listen` and `run`.
 
@@ -190,7 +190,8 @@ class Server:
         if self._failure is not None:
             raise self._failure
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Raise RuntimeError in a forked child."""
         if self._pid != os.getpid():
             raise RuntimeError(
                 f"this server runs in process {self._pid}, not in its forked child {os.getpid()}"
@@ -285,8 +286,8 @@ class Server:
 
     def _fail(self, error: OSError) -> None:
         """A listener broke: stop, and let `serve` raise it."""
-        logger.error("cannot accept any more on %r: %s", self._mode, error)
         if self._failure is None:
+            logger.error("cannot accept any more on %r: %s", self._mode, error)
             self._failure = error
         self._loop.call_soon(self._begin_stop, self._drain)
 

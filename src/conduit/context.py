@@ -80,7 +80,7 @@ async def init(
     tls_authenticator: object | None = None,
     ssl_ctx: ssl.SSLContext | None = None,
     ssl_client_verify: Verify = Verify(hostname=True, ip=True),
-    alpn: Iterable[str] = (),
+    alpn: str | Iterable[str] = (),
     resolver: object | None = None,
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
@@ -112,7 +112,7 @@ async def init(
         tls_authenticator=tls_authenticator,
         ssl_ctx=ssl_ctx,
         ssl_client_verify=ssl_client_verify,
-        alpn=tuple(alpn),
+        alpn=(alpn,) if isinstance(alpn, str) else tuple(alpn),
         resolver=resolver,
         allow_truncation=allow_truncation,
         close_timeout=close_timeout,
@@ -139,18 +139,20 @@ async def _sources(
     if src is None:
         return ()
     given = [src] if isinstance(src, str | ipaddress.IPv4Address | ipaddress.IPv6Address) else src
-    found: list[IPAddress] = []
+    found: dict[int, IPAddress] = {}
     for one in given:
-        addresses = await _addresses_of(one)
+        known = found.keys()
         # A name may have addresses of both families; the first of each is taken.
-        fresh = [a for a in addresses if a.version not in {f.version for f in found}]
-        if not fresh:
+        fresh = {address.version: address for address in reversed(await _addresses_of(one))}
+        if fresh.keys() <= known:
             raise AddressError(f"src={one}: there is a source address of this family already")
-        found += {a.version: a for a in reversed(fresh)}.values()
-    return tuple(found)
+        found |= {version: ip for version, ip in fresh.items() if version not in known}
+    return tuple(found.values())
 
 
 async def _addresses_of(one: str | IPAddress) -> list[IPAddress]:
+    if not isinstance(one, str | IPAddress):
+        raise AddressError(f"src={one!r} is no IP address and no name")
     try:
         return [ipaddress.ip_address(one)]
     except ValueError:

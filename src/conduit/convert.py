@@ -62,6 +62,8 @@ def endp_to_client(target: endp.Endp, *, ctx: Context | None = None) -> client.C
             return client.TLSTunnel(host, ic, oc)
         case endp.Unknown(reason):
             raise ResolutionError(f"nowhere to connect to: {reason}")
+        case _:
+            raise AddressError(f"{target!r} is no endpoint: use a value of conduit.endp")
 
 
 def endp_to_server(target: endp.Endp, *, ctx: Context | None = None) -> server.Mode:
@@ -101,3 +103,5 @@ def endp_to_server(target: endp.Endp, *, ctx: Context | None = None) -> server.M
             raise AddressError(f"{target!r}: nothing can listen on a connection; see start_tls")
         case endp.Unknown(reason):
             raise ResolutionError(f"nowhere to listen: {reason}")
+        case _:
+            raise AddressError(f"{target!r} is no endpoint: use a value of conduit.endp")

@@ -112,7 +112,7 @@ class Subscription:
     def cancel(self) -> None:
         """Stop calling the callback. A second call does nothing."""
         global observers
-        observers = tuple(known for known in observers if known is not self._callback)
+        observers = tuple(known for known in observers if known != self._callback)
 
     def __enter__(self) -> Subscription:
         return self

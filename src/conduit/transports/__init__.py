@@ -7,11 +7,12 @@ point in the group `conduit.transports`, named by the full name of the address c
 
 from __future__ import annotations
 
+import asyncio
 from importlib import import_module
 from typing import cast
 
 from ..context import Context
-from ..errors import UnsupportedTransport
+from ..errors import AddressError, UnsupportedTransport
 from .base import Arrival, Attempts, Listener, ListenOptions, Transport, Triple
 
 __all__ = [
@@ -63,28 +64,37 @@ def register(address: type, transport: Transport) -> None:
 
 async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
     """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
-    return await _transport_of(target).connect(target, ctx, attempts)
+    transport = _known.get(type(target)) or await _find(type(target), target)
+    return await transport.connect(target, ctx, attempts)
 
 
 async def listen(mode: object, ctx: Context, options: ListenOptions) -> list[Listener]:
     """Listen by the transport of `mode`. Raises UnsupportedTransport where there is none."""
-    return await _transport_of(mode).listen(mode, ctx, options)
+    transport = _known.get(type(mode)) or await _find(type(mode), mode)
+    return await transport.listen(mode, ctx, options)
 
 
-def _transport_of(address: object) -> Transport:
-    kind = type(address)
-    transport = _known.get(kind)
-    if transport is None:
-        transport = _known[kind] = _find(kind, address)
+async def _find(kind: type, address: object) -> Transport:
+    if kind.__module__ in _ADDRESS_MODULES:
+        transport = _built_in(kind.__name__, address)
+    else:
+        # In a thread: it reads the metadata of every package there is.
+        transport = await asyncio.to_thread(_plugged_in, kind, address)
+    _known[kind] = transport
     return transport
 
 
-def _find(kind: type, address: object) -> Transport:
-    if kind.__module__ in _ADDRESS_MODULES:
-        missing = _MISSING.get(kind.__name__)
-        if missing is not None:
-            raise UnsupportedTransport(f"{address!r}: this version of conduit has no {missing} yet")
-        return cast("Transport", import_module(_TABLE[kind.__name__]))
+def _built_in(name: str, address: object) -> Transport:
+    if name in _MISSING:
+        raise UnsupportedTransport(
+            f"{address!r}: this version of conduit has no {_MISSING[name]} yet"
+        )
+    if name not in _TABLE:
+        raise AddressError(f"{address!r} is a part of an address, no address by itself")
+    return cast("Transport", import_module(_TABLE[name]))
+
+
+def _plugged_in(kind: type, address: object) -> Transport:
     from importlib.metadata import entry_points
 
     name = f"{kind.__module__}.{kind.__qualname__}"

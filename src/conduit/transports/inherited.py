@@ -8,7 +8,7 @@ from .. import server
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
 from .base import Attempts, Listener, ListenOptions, Triple
-from .sockets import SocketListener
+from .sockets import SocketListener, endp_of_socket
 
 
 async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
@@ -41,23 +41,39 @@ def listen_on(
                 f"descriptor {sock_or_fd} is no open socket: {error.strerror}"
             ) from error
         try:
-            _check(sock)
-            sock.listen(options.backlog)
+            _listen(sock, options)
         except BaseException:
             sock.detach()
             raise
     else:
         sock = sock_or_fd
-        _check(sock)
-        sock.listen(options.backlog)
+        _listen(sock, options)
     return [SocketListener(sock, ctx)]
 
 
+def _listen(sock: socket.socket, options: ListenOptions) -> None:
+    _check(sock)
+    try:
+        sock.listen(options.backlog)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot listen on {endp_of_socket(sock)!r}: {error.strerror}"
+        ) from error
+
+
 def _check(sock: socket.socket) -> None:
+    if sock.fileno() < 0:
+        raise AddressError(f"{sock!r} is closed: it cannot be served")
     if sock.type != socket.SOCK_STREAM:
         raise AddressError(f"{sock!r} is no stream socket: it cannot be served")
     try:
         peer = sock.getpeername()
     except OSError:
-        return
-    raise AddressError(f"{sock!r} is connected to {peer!r}: only a listening socket can be served")
+        pass
+    else:
+        raise AddressError(
+            f"{sock!r} is connected to {peer!r}: only a listening socket can be served"
+        )
+    name = sock.getsockname()
+    if not name or (sock.family in (socket.AF_INET, socket.AF_INET6) and not name[1]):
+        raise AddressError(f"{sock!r} is not bound to an address: it cannot be served")

@@ -58,7 +58,10 @@ class SocketListener(Listener):
     def close(self) -> None:
         """As every listener."""
         self.unwatch()
-        self._sock.close()
+        try:
+            self._sock.close()
+        except OSError:
+            pass  # Somebody has closed the descriptor already.
 
 
 class SocketArrival(Arrival):
@@ -121,7 +124,9 @@ def path_of_name(name: str | bytes) -> str:
     """A Unix socket's name as our addresses write it: an abstract one starts with `@`."""
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")
-    return "@" + name[1:] if name.startswith("\0") else name
+    if name.startswith("\0"):
+        return "@" + name[1:]
+    return "./" + name if name.startswith("@") else name
 
 
 def ip_and_port(address: Any) -> tuple[IPAddress, int]:

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import sys
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 from .. import client, endp, events, flow, server
 from .._fields import unchecked
@@ -48,6 +48,8 @@ async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list
         if not addresses:
             return [SocketListener(_bind_all(port, options), ctx)]
         return [SocketListener(sock, ctx) for sock in _bind_each(addresses, port, options)]
+    except UnsupportedTransport:
+        raise
     except OSError as error:
         where = " and ".join(map(str, addresses)) or "all addresses"
         raise OSError(
@@ -59,6 +61,8 @@ async def _open(ip: IPAddress, port: int, ctx: Context, origin: endp.Endp) -> Tr
     if events.observers:
         events.emit(events.Attempt(endp.TCP(ip, port)))
     source = ctx.src_for(ip)
+    if isinstance(ip, IPv6Address) and ip.is_link_local and ip.scope_id is None:
+        raise AddressError(f"{ip} is on every link: say on which one, as in {ip}%eth0")
     loop = asyncio.get_running_loop()
     wire = Wire(loop, ctx.close_timeout)
     if source is None and _scope(ip) is None:
@@ -134,6 +138,11 @@ def _scope(ip: IPAddress) -> str | None:
 
 async def _resolve(target: client.Host) -> list[tuple[IPAddress, int]]:
     loop = asyncio.get_running_loop()
+    try:
+        # Not by getaddrinfo, which forgets the zone on uvloop.
+        return [(ip_address(target.name), target.port)]
+    except ValueError:
+        pass
     try:
         infos = await loop.getaddrinfo(target.name, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import socket
 import stat
 import sys
 import time
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import NamedTuple, TypeAlias
 
 from .. import client, endp, events, flow, server
@@ -20,6 +22,9 @@ from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
 from .base import Attempts, Listener, ListenOptions, Triple
 from .sockets import SocketListener
+
+# struct sockaddr_un, unix(7); a path ends with a NUL, an abstract name begins with one.
+_LONGEST_NAME = 107 if sys.platform == "linux" else 103
 
 # What of a stat result tells one file from another: device, inode.
 _Identity: TypeAlias = tuple[int, int]
@@ -78,15 +83,50 @@ async def listen(
         return [SocketListener(sock, ctx)]
     # In a thread: file systems can be slow, and the lock may have to be waited for.
     thread = ThreadPoolExecutor(1, thread_name_prefix="conduit-bind")
-    binding = thread.submit(_bind, mode.file, options)
+    claim = _Claim()
+    binding = thread.submit(_bind, mode.file, options, claim)
     thread.shutdown(wait=False)
+    settled = asyncio.wrap_future(binding)
     try:
-        bound = await asyncio.shield(asyncio.wrap_future(binding))
+        bound = await asyncio.shield(settled)
     except asyncio.CancelledError:
-        # It cannot be stopped; what it makes is closed when it is done, loop or no loop.
-        binding.add_done_callback(_abandon)
+        # The thread cannot be stopped; it gives back what it makes, or we do. If it fails, nobody
+        # is there to be told.
+        claim.abandon()
+        settled.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
     return [UnixListener(mode.file, bound, ctx)]
+
+
+class _Claim:
+    """Who has what a thread binds: the thread, until it settles; then who waits for it."""
+
+    __slots__ = ("_abandoned", "_bound", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._abandoned = False
+        self._bound: _Bound | None = None
+
+    def settle(self, bound: _Bound) -> _Bound:
+        """Hand it over; if nobody wants it any more, give it back at once."""
+        with self._lock:
+            self._bound = bound
+            if self._abandoned:
+                self._give_back(bound)
+        return bound
+
+    def abandon(self) -> None:
+        """Let the thread give it back, or do so now."""
+        with self._lock:
+            self._abandoned = True
+            if self._bound is not None:
+                self._give_back(self._bound)
+
+    def _give_back(self, bound: _Bound) -> None:
+        # In this order: once it is closed, another file may get its inode.
+        _unlink(bound.file, bound.identity)
+        bound.sock.close()
 
 
 class UnixListener(SocketListener):
@@ -124,6 +164,11 @@ def _name(file: str) -> str | bytes:
     if not file:
         # Linux would make up an abstract name.
         raise AddressError("unix: the path is empty")
+    size = len(os.fsencode(file.removeprefix("@")))
+    if size > _LONGEST_NAME:
+        raise AddressError(
+            f"unix:{file} is too long: {size} bytes, and this system takes {_LONGEST_NAME}"
+        )
     if file.startswith("@"):
         if sys.platform != "linux":
             raise UnsupportedTransport(f"unix:{file}: abstract sockets exist on Linux only")
@@ -137,18 +182,14 @@ async def _reach(sock: socket.socket, name: str | bytes) -> None:
         try:
             sock.connect(name)
         except BlockingIOError:
-            await asyncio.sleep(delay)
+            # Not all at the same time, if many wait.
+            await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, _LONGEST_RETRY)
-        except OSError as error:
-            if error.errno is None:
-                # Python's own complaint that the path is too long for the system.
-                raise AddressError(f"unix:{name!r}: {error}") from error
-            raise
         else:
             return
 
 
-def _bind(file: str, options: ListenOptions) -> _Bound:
+def _bind(file: str, options: ListenOptions, claim: _Claim) -> _Bound:
     """A listening socket at a path. Blocks."""
     sock = _new_socket()
     try:
@@ -162,18 +203,17 @@ def _bind(file: str, options: ListenOptions) -> _Bound:
                 if options.unix_mode is not None:
                     os.chmod(file, options.unix_mode)
                 sock.listen(options.backlog)
+                # Still under the lock: the next server is to find either a live one or nothing.
+                return claim.settle(_Bound(sock, os.path.abspath(file), identity))
             except BaseException:
                 _unlink(file, identity)
                 raise
     except OSError as error:
         sock.close()
-        if error.errno is None:
-            raise AddressError(f"unix:{file}: {error}") from error
         raise OSError(error.errno, f"cannot listen on {file}: {error.strerror}") from error
     except BaseException:
         sock.close()
         raise
-    return _Bound(sock, os.path.abspath(file), identity)
 
 
 def _remove_dead(file: str) -> None:
@@ -250,11 +290,3 @@ def _unlink(file: str, identity: _Identity) -> None:
             os.unlink(file)
     except FileNotFoundError:
         pass
-
-
-def _abandon(binding: Future[_Bound]) -> None:
-    if not binding.cancelled() and binding.exception() is None:
-        bound = binding.result()
-        # In this order: once it is closed, another file may get its inode.
-        _unlink(bound.file, bound.identity)
-        bound.sock.close()
