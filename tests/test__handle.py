@@ -793,6 +793,7 @@ async def test_stuck_clients_are_ended_by_the_limits_and_others_do_not_notice():
             assert await slow.hear_all() == b""
             trickling.cancel()
             slow.close()
+            ended: dict[int, str] = {}
             for count in itertools.count(1):
                 seen = await log.wait(events.Closed, count)
                 ended = {e.flow.port: e.reason for e in seen if isinstance(e.flow, flow.TCP)}

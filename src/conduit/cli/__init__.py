@@ -1,0 +1,43 @@
+"""The command `conduit`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+logger = logging.getLogger("conduit")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    argv: its arguments, without its name (default: those of the process).
+
+    Returns the exit status: 0 if all went well, 1 if not, 2 for arguments that make no sense, 128
+    and the signal's number when one ended it. Never raises for what a user may do.
+    """
+    try:
+        from .arguments import parse
+
+        command = parse(argv)
+        if isinstance(command, int):
+            return command
+        status = command()
+        sys.stdout.flush()  # so that a pipe that has gone is noticed here
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough (`| head`). Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        logger.debug("the command failed", exc_info=True)
+        print(f"conduit: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return status

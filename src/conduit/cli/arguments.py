@@ -1,0 +1,83 @@
+"""What the command `conduit` can be told."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
+
+from .. import __version__
+
+MEGABYTE = 1_000_000
+
+_DEFAULT_SIZE = 8.0
+# What is sent is kept in memory, and so is what arrives: four times the size in all.
+_LARGEST_SIZE = 256.0
+
+_DEMO = (
+    "Serve and connect over every transport that this host has, in every form an address can take. "
+    "Random data goes both ways at once and is checked by its SHA-256. What this host or this "
+    "version lacks is listed with the reason. The exit status is 0 only if every connection passed."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line, without the usage."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parse(argv: Sequence[str] | None) -> Callable[[], int] | int:
+    """Read the arguments.
+
+    Returns what to do, which returns the exit status; or a status, when all is done already.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    from .demo import run
+
+    return partial(run, size=int(arguments.size * MEGABYTE), as_json=arguments.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="conduit",
+        description="One connect and one serve for every way to reach a peer.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"conduit {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="try every transport of this host and show a table",
+        description=_DEMO,
+        allow_abbrev=False,
+    )
+    demo.add_argument(
+        "--size",
+        type=_size,
+        default=_DEFAULT_SIZE,
+        metavar="MB",
+        help=f"megabytes to send each way over each connection (default: {_DEFAULT_SIZE:g})",
+    )
+    demo.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object a line for each row, and no table",
+    )
+    return parser
+
+
+def _size(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 1 / MEGABYTE <= size <= _LARGEST_SIZE:  # also false for a NaN
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of megabytes from 0.000001 to {_LARGEST_SIZE:g}"
+        )
+    return size

@@ -1,0 +1,304 @@
+"""`conduit demo`: every transport of this host, tried in every form an address can take."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from ipaddress import IPv6Address
+from typing import TypeAlias, TypeVar, cast
+
+import conduit
+from conduit import UnsupportedTransport, client, endp, server, testing
+
+from .._fields import name_of
+from .exchange import Exchange, Target, reason_of
+from .report import JSONLines, Report, Row, Table
+
+Mode: TypeAlias = server.Mode | endp.Endp
+Forms: TypeAlias = Callable[[endp.Endp], list[Target]]
+T = TypeVar("T")
+
+_SECONDS_TO_SAY_NO = 5.0
+
+# The system's own limits on a Unix path are about 100 bytes.
+_LONGEST_DIRECTORY = 60
+
+# How long a handler may go on when its row is done.
+_DRAIN = 2.0
+
+
+def run(*, size: int, as_json: bool) -> int:
+    """Run the demo.
+
+    size: bytes to send each way. as_json: show JSON instead of a table.
+
+    Returns the exit status: 0 if every connection passed.
+    """
+    report = JSONLines(sys.stdout) if as_json else _table()
+    # What goes wrong is told in its row, not a second time on standard error.
+    logging.getLogger("conduit").addHandler(logging.NullHandler())
+    usual = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(
+        prefix="conduit-", dir="/tmp" if len(usual) > _LONGEST_DIRECTORY else usual
+    ) as directory:
+        return conduit.run(_Demo(report, size, directory).run)
+
+
+def _table() -> Table:
+    stream = sys.stdout
+    terminal = stream.isatty() and os.environ.get("TERM") != "dumb" and sys.platform != "win32"
+    return Table(
+        stream,
+        width=shutil.get_terminal_size().columns,
+        colour=terminal and not os.environ.get("NO_COLOR"),
+        live=terminal,
+    )
+
+
+class _Demo:
+    """One run of the demo.
+
+    report: is told all. size: bytes each way. directory: for Unix sockets; empty.
+    """
+
+    def __init__(self, report: Report, size: int, directory: str) -> None:
+        self._report = report
+        self._size = size
+        self._directory = directory
+        self._rows: list[Row] = []
+        self._signal: signal.Signals | None = None
+        # What the system itself says it lacks, in words; empty if it has it.
+        self._no_ipv6 = ""
+        self._no_localhost = ""
+
+    async def run(self) -> int:
+        """Try everything. Returns the exit status."""
+        started = time.perf_counter()
+        self._end_at_the_first_signal()
+        self._report.begin(_versions(), self._size)
+        try:
+            self._no_ipv6 = _lack_of_ipv6()
+            self._no_localhost = await _lack_of_localhost()
+            exchange = Exchange(self._size)
+            for mode, forms in self._modes():
+                await self._serve(mode, forms, exchange)
+            await self._ask_for_the_rest()
+        except asyncio.CancelledError:
+            if self._signal is None:
+                raise
+            self._report.interrupted()
+            return 128 + self._signal
+        self._report.end(time.perf_counter() - started)
+        return 1 if any(row.state == "failed" for row in self._rows) else 0
+
+    def _end_at_the_first_signal(self) -> None:
+        """Leave nobody waiting: `conduit.run` would first stop the server, and then go on here."""
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end(number: signal.Signals) -> None:
+            self._signal = number
+            task.cancel()
+
+        if sys.platform != "win32":
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
+
+    # What there is.
+
+    def _modes(self) -> Iterator[tuple[Mode, Forms]]:
+        """Every way to be reached, each with what makes the ways to reach it there."""
+        unix = os.path.join(self._directory, "s")
+        abstract = f"@conduit-{os.getpid()}"
+        yield server.TCP(0, ip="127.0.0.1"), _both
+        yield server.TCP(0, ip="::1"), _both
+        yield server.TCP(0), _by_every_family_and_name
+        yield endp.TCP("127.0.0.1", 0), _as_it_is
+        yield server.TCP(server.Socket(_bound_socket())), _both
+        yield server.ListeningSocket(_bound_socket(listening=True)), _both
+        yield server.UnixDomainSocket(unix), _both
+        yield endp.UnixDomainSocket(unix), _as_it_is
+        yield server.UnixDomainSocket(abstract), _both
+        yield cast("Mode", testing.Memory("demo")), _as_it_is
+
+    async def _ask_for_the_rest(self) -> None:
+        """The addresses that no transport carries yet: let the library say so."""
+        files = "server.pem", "server.key", None
+        at = "localhost", "127.0.0.1", 443
+        below = server.UnixDomainSocket(os.path.join(self._directory, "below"))
+        modes: list[Mode] = [
+            server.TLS(*files, 0),
+            server.OpenSSL(*files, 0),
+            server.TLSOver(below, *files),
+            server.TLSNative(*files, 0),
+            server.Vsock(1, 9999),
+            server.VchanDirect(0, "demo"),
+            server.VchanDomainSocket("demo", "demo"),
+            server.Systemd(),
+            server.Launchd("demo"),
+        ]
+        left, right = testing.memory_pair()
+        try:
+            targets: list[Target] = [
+                client.TLS(*at),
+                client.OpenSSL(*at),
+                client.TLSOver(at[0], client.UnixDomainSocket(below.file)),
+                client.TLSTunnel(at[0], left.ic, left.oc),
+                client.TLSNative(*at),
+                client.Vsock(1, 9999),
+                client.VchanDirect(0, "demo"),
+                client.VchanDomainSocket("demo", "demo"),
+            ]
+            for mode in modes:
+                await self._expect_to_miss(mode, lambda mode: conduit.listen(mode, _nobody))
+            for target in targets:
+                await self._expect_to_miss(target, conduit.connect)
+        finally:
+            left.oc.transport.abort()
+            right.oc.transport.abort()
+
+    async def _expect_to_miss(
+        self, address: T, use: Callable[[T], AbstractAsyncContextManager[object]]
+    ) -> None:
+        name = name_of(type(address))
+        try:
+            async with asyncio.timeout(_SECONDS_TO_SAY_NO), use(address):
+                reason = "this works, but the demo does not try it"
+        except UnsupportedTransport as error:
+            self._miss("", name, error, repr(address))
+            return
+        except Exception as error:
+            reason = reason_of(error)
+        self._add(Row(server="", address=name, state="failed", reason=reason))
+
+    # What comes of it.
+
+    async def _serve(self, mode: Mode, forms: Forms, exchange: Exchange) -> None:
+        """Serve in one way, and connect in every form."""
+        name = repr(mode)
+        lack = self._lack_of(mode)
+        if lack:
+            self._miss(name, name, lack)
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                listening = conduit.listen(
+                    mode, exchange.serve, on_exn=exchange.failed, drain=_DRAIN
+                )
+                srv = await stack.enter_async_context(listening)
+            except UnsupportedTransport as error:
+                self._miss(name, name, error, name)
+                return
+            except Exception as error:
+                reason = reason_of(error)
+                self._add(Row(server=name, address=name, state="failed", reason=reason))
+                return
+            where = srv.endps[0]
+            self._report.serving(name, repr(where))
+            for target in forms(where):
+                await self._connect(target, name, exchange)
+
+    async def _connect(self, target: Target, server: str, exchange: Exchange) -> None:
+        name = repr(target)
+        lack = self._lack_of(target)
+        if lack:
+            self._miss(server, name, lack)
+            return
+        self._report.trying(name)
+        try:
+            self._add(await exchange.connect(target, server))
+        except UnsupportedTransport as error:
+            self._miss(server, name, error, name)
+
+    def _lack_of(self, address: Mode | Target) -> str:
+        """What the host lacks for an address, in words; empty if it lacks nothing known."""
+        if isinstance(address, client.Host | endp.Host):
+            return self._no_localhost
+        return self._no_ipv6 if isinstance(getattr(address, "ip", None), IPv6Address) else ""
+
+    def _miss(
+        self, server: str, address: str, why: str | UnsupportedTransport, said: str = ""
+    ) -> None:
+        # The library begins with the address it speaks of, which is shown already.
+        reason = str(why).removeprefix(f"{said}: ")
+        self._add(Row(server=server, address=address, state="missing", reason=reason))
+
+    def _add(self, row: Row) -> None:
+        self._rows.append(row)
+        self._report.add(row)
+
+
+# The forms of a client's address, made from the endpoint that a server is at.
+
+
+def _as_it_is(at: endp.Endp) -> list[Target]:
+    return [at]
+
+
+def _both(at: endp.Endp) -> list[Target]:
+    """As an address of a client, and as the endpoint."""
+    return [conduit.endp_to_client(at), at]
+
+
+def _by_every_family_and_name(at: endp.Endp) -> list[Target]:
+    """For a server on all addresses: by either family, and by name."""
+    assert isinstance(at, endp.TCP)
+    return [
+        client.TCP("127.0.0.1", at.port),
+        client.TCP("::1", at.port),
+        client.Host("localhost", at.port),
+        endp.Host("localhost", at.port),
+    ]
+
+
+async def _nobody(*triple: object) -> None:
+    """The handler of what cannot be served."""
+
+
+# The host.
+
+
+def _versions() -> dict[str, str]:
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    return {
+        "conduit": f"Conduit {conduit.__version__}",
+        "python": f"Python {platform.python_version()}",
+        "loop": f"{loop} {getattr(sys.modules[loop], '__version__', '')}".rstrip(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _bound_socket(*, listening: bool = False) -> int:
+    """A socket as a parent process or a supervisor would leave it: its descriptor."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if listening:
+            sock.listen()
+        return sock.detach()
+
+
+def _lack_of_ipv6() -> str:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError as error:
+        return f"this host has no IPv6: {error.strerror}"
+    return ""
+
+
+async def _lack_of_localhost() -> str:
+    try:
+        await asyncio.get_running_loop().getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"this host does not know the name localhost: {error.strerror}"
+    return ""

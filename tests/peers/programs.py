@@ -1,0 +1,92 @@
+"""Real programs as peers: run to their end, or kept while a test talks to them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from types import TracebackType
+
+SECONDS = 30
+
+
+async def run(*command: str, stdin: bytes = b"", status: int = 0) -> bytes:
+    """Run a program to its end, while the loop turns: what it wrote.
+
+    It must end with `status` and have nothing to complain of.
+    """
+
+    def whole() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            command, input=stdin, capture_output=True, check=False, timeout=SECONDS
+        )
+
+    result = await asyncio.to_thread(whole)
+    complaints = result.stderr.decode(errors="replace")
+    assert (result.returncode, complaints) == (status, ""), (result.returncode, complaints)
+    return result.stdout
+
+
+async def run_python(program: str, *args: str, stdin: bytes = b"", status: int = 0) -> bytes:
+    """Run Python source in a process of its own, as `run`."""
+    command = (sys.executable, "-W", "error", "-c", dedent(program))
+    return await run(*command, *args, stdin=stdin, status=status)
+
+
+class Listening:
+    """A program that listens while the block lasts; ended and reaped afterwards.
+
+    command: what to run. says: what it writes to standard error when it is ready. stdin, stdout:
+    files to take its input from and to put its output in.
+    """
+
+    def __init__(
+        self, *command: str, says: str, stdin: str = os.devnull, stdout: str = os.devnull
+    ) -> None:
+        self._command = command
+        self._says = says
+        self._files = stdin, stdout
+
+    async def __aenter__(self) -> "Listening":
+        with open(self._files[0], "rb") as stdin, open(self._files[1], "wb") as stdout:
+            self._process = subprocess.Popen(
+                self._command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
+            )
+        assert self._process.stderr is not None
+        while True:
+            line = (await asyncio.to_thread(self._process.stderr.readline)).decode()
+            assert line, f"{self._command} ended before it listened"
+            if self._says in line:
+                return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        process = self._process
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.communicate, timeout=SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself: its status."""
+        return await asyncio.to_thread(self._process.wait, SECONDS)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on, as the kernel knows it."""
+        inodes = set()
+        for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[9] in inodes and fields[3] == "0A":  # TCP_LISTEN
+                    return int(fields[1].rpartition(":")[2], 16)
+        raise AssertionError(f"{self._command} listens on no TCP port")
