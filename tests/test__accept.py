@@ -264,6 +264,24 @@ async def test_client_that_left_before_it_was_accepted_is_no_matter(caplog):
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("places", [None, 1])
+async def test_client_that_left_before_it_was_accepted_costs_no_other_its_turn_at_a_stop(places):
+    """At a stop there is one chance to accept those who wait."""
+    mode = failing([])
+    hall = Hall()
+    async with conduit.listen(mode, hall, max_active=places) as srv:
+        with BareClient(srv.endps[0]) as first:
+            assert await first.hear(2) == b"hi"
+            waiting = [BareClient(srv.endps[0]) for _ in range(2)]
+            mode.errors.extend(out_of(*CLIENT_GONE))
+            stopping = asyncio.create_task(srv.stop(drain=5))
+            first.close()
+            for client in waiting:
+                with client:
+                    assert await client.hear(2) == b"hi"
+            await stopping
+
+
 @pytest.mark.parametrize(
     "errors",
     [[BlockingIOError()] * 3, [InterruptedError()] * 3, out_of(*CLIENT_GONE, errno.EMFILE)],

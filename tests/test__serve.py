@@ -181,6 +181,14 @@ async def test_port_in_use_is_the_systems_error_with_the_address_in_it(way):
     assert caught.value.errno == errno.EADDRINUSE
 
 
+async def test_stop_that_nobody_will_wait_for_is_no_complaint():
+    async with conduit.listen(LOOPBACK, greet) as srv:
+        mode = server.TCP(tcp_endps(srv)[0].port, ip="127.0.0.1")
+        with pytest.raises(OSError, match="cannot listen"):
+            # A coroutine that is never awaited would be a RuntimeWarning.
+            await conduit.serve(mode, greet, stop=asyncio.Event().wait())
+
+
 # What cannot be -----------------------------------------------------------------------------------
 
 

@@ -352,9 +352,11 @@ async def test_stop_while_the_places_of_the_process_are_taken_is_seen():
                 assert await first.hear(2) == b"hi"
                 waiting = [BareClient(srv.endps[0]) for _ in range(3)]
                 stopping = asyncio.create_task(srv.stop(drain=60))
-                await asyncio.sleep(0)
+                await until(lambda: "stopping" in repr(srv))
+                assert not stopping.done()
                 first.close()
                 for client in waiting:
+                    assert not stopping.done()
                     with client:
                         assert await client.hear(2) == b"hi"
                 await stopping
@@ -588,7 +590,7 @@ FORK_ANEW = """
 def test_default_context_works_in_a_forked_child(loop, socket_path):
     with ChildProgram(FORK_ANEW, socket_path, loop=loop) as program:
         status, printed, complaints = program.end()
-    assert (status, printed.split(), complaints) == (0, ["hi", "hi"], "")
+    assert (status, printed.split()) == (0, ["hi", "hi"]), complaints
 
 
 async def test_dropping_a_running_server_from_view_does_not_end_it():

@@ -151,10 +151,9 @@ async def _sources(
 
 
 async def _addresses_of(one: str | IPAddress) -> list[IPAddress]:
-    if not isinstance(one, str | IPAddress):
-        raise AddressError(f"src={one!r} is no IP address and no name")
     try:
-        return [ipaddress.ip_address(one)]
+        # By its text: ipaddress would take a bare number for an address.
+        return [ipaddress.ip_address(str(one))]
     except ValueError:
         pass
     loop = asyncio.get_running_loop()

@@ -450,6 +450,37 @@ async def test_faults_for_a_flow_with_full_buffers():
     await left.oc.wait_closed()
 
 
+async def test_faults_for_a_flow_whose_end_is_on_its_way():
+    left, right = memory_pair()
+    size = 1024 * 1024
+    left.oc.write(bytes(size))
+    left.oc.write_eof()
+    add_faults(left, outgoing=Faults(chunk=50_000))
+    assert await right.ic.read() == bytes(size)
+    right.oc.write(b"answer")
+    assert await left.ic.readexactly(6) == b"answer"
+    for oc in left.oc, right.oc:
+        oc.close()
+    await left.oc.wait_closed()
+
+
+async def test_faults_keep_the_limits_of_the_flow():
+    left, right = memory_pair()
+    left.oc.transport.set_write_buffer_limits(high=1000, low=100)
+    add_faults(left, outgoing=Faults(delay=30))
+    assert left.oc.transport.get_write_buffer_limits() == (100, 1000)
+    left.oc.write(bytes(1000))
+    await left.oc.drain()
+    left.oc.write(b"!")
+    draining = asyncio.ensure_future(left.oc.drain())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not draining.done()
+    draining.cancel()
+    for _, _, oc in left, right:
+        oc.transport.abort()
+
+
 async def test_faults_for_a_closed_flow_change_nothing():
     left, right = memory_pair()
     left.oc.close()

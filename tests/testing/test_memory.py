@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 import conduit
-from conduit import events
+from conduit import events, transports
 from conduit.testing import Memory, MemoryFlow, memory_pair, memory_transports
+from conduit.transports import ListenOptions
 from tests.event_log import EventLog
 from tests.testing.recorder import Recorder
 
 LARGE = 4 * 1024 * 1024
+
+SHOP: Any = Memory("shop")
 
 
 # A pair ---------------------------------------------------------------------------------------
@@ -323,6 +326,38 @@ async def test_closing_with_unread_input_resets_the_peer():
         assert right.told == ["made", ConnectionResetError]
 
 
+async def test_bytes_keep_their_order_when_there_is_room_and_some_wait():
+    class Answers(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            if len(self.data) == 64 * 1024:
+                left.transport.write(b"last")
+
+    left, right = Recorder(), Answers()
+    memory_transports(left, right)
+    left.transport.write(bytes(100_000))
+    left.transport.close()
+    await left.lost.wait()
+    await right.lost.wait()
+    assert right.told == ["made", bytes(100_000) + b"last", "eof", "lost"]
+
+
+@pytest.mark.parametrize("close", ["close", "abort"])
+async def test_closing_from_inside_resume_writing(close):
+    class Closes(Recorder):
+        def resume_writing(self):
+            super().resume_writing()
+            getattr(self.transport, close)()
+
+    left, right = Closes(), Recorder()
+    memory_transports(left, right)
+    left.transport.set_write_buffer_limits(0)
+    left.transport.write(bytes(LARGE))
+    await left.lost.wait()
+    await right.lost.wait()
+    assert left.told == ["made", "pause", "resume", "lost"]
+
+
 async def test_a_closed_transport_takes_no_harm():
     async with connected(memory) as (left, right):
         left.transport.close()
@@ -363,9 +398,67 @@ async def test_a_protocol_of_another_kind_is_refused():
             left.transport.set_protocol(asyncio.DatagramProtocol())
 
 
-# An address -----------------------------------------------------------------------------------
+# A listener, as a server uses it ----------------------------------------------------------------
 
-SHOP: Any = Memory("shop")
+
+async def listening(backlog=10):
+    options = ListenOptions(backlog=backlog)
+    [listener] = await transports.listen(SHOP, conduit.default_ctx(), options)
+    return listener
+
+
+async def turns():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_listener_is_ready_as_long_as_somebody_waits():
+    listener = await listening()
+    calls = []
+    listener.watch(lambda: calls.append("ready"))
+    await turns()
+    assert calls == []
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    flow = await conduit.connect(SHOP)
+    assert calls == []  # not from inside the client's call
+    await turns()
+    assert len(calls) > 1
+    calls.clear()
+    listener.unwatch()
+    await turns()
+    assert calls == []
+    listener.watch(lambda: calls.append("ready"))
+    listener.accept().discard()
+    await turns()
+    assert calls == []
+    listener.close()
+    listener.close()
+    with pytest.raises(ConnectionResetError):
+        await flow.ic.read()
+    await flow.oc.close()
+
+
+async def test_a_client_that_gives_up_while_it_is_admitted():
+    listener = await listening(backlog=1)
+    first = await conduit.connect(SHOP)
+    waiting = asyncio.ensure_future(conduit.connect(SHOP))
+    await turns()
+    listener.accept().discard()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    closed = []
+    accepted = await listener.accept().open(lambda: closed.append(True))
+    assert await accepted.ic.read() == b""
+    assert closed == []
+    for triple in accepted, first:
+        await triple.oc.close()
+    assert closed == [True]
+    listener.close()
+
+
+# An address -----------------------------------------------------------------------------------
 
 
 async def greet(f, ic, oc):

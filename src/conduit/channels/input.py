@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import IncompleteReadError, LimitOverrunError
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from .output import Output
 from .wire import Wire
@@ -111,12 +111,10 @@ class Input:
         the same bytes can be read again in another way. `asyncio.IncompleteReadError` when the
         input ends before, ValueError for an empty separator, OSError when the flow failed.
         """
-        separators = separator if isinstance(separator, tuple) else (separator,)
-        if not separators or not all(separators):
+        # Of those that end at the same place the shortest counts.
+        separators = sorted(separator if isinstance(separator, tuple) else (separator,), key=len)
+        if not separators or not separators[0]:
             raise ValueError("a separator has at least one byte")
-        if len(separators) > 1:
-            # Of those that end at the same place the shortest counts.
-            separators = tuple(sorted(separators, key=len))
         shortest, longest = len(separators[0]), len(separators[-1])
         wire = self._wire
         if wire.reader is not None:
@@ -190,7 +188,7 @@ class Input:
 
 
 def _first_match(
-    buffer: bytes | bytearray, separators: tuple[bytes, ...], searched: int
+    buffer: bytes | bytearray, separators: Sequence[bytes], searched: int
 ) -> tuple[int, int]:
     """Where the separator that ends first starts and ends; an end of 0 if there is none."""
     first = (0, 0)

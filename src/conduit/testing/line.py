@@ -100,8 +100,7 @@ class Line:
 
     def then(self, action: Callable[[], None]) -> None:
         """Do `action` when all that was put in has passed; never, if it is cut before."""
-        if not self.is_cut:
-            self._append(action)
+        self._append(action)
 
     def hold(self) -> None:
         """Pass nothing on for now."""

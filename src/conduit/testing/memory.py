@@ -358,7 +358,6 @@ class MemoryListener(Listener):
         "_queue",
         "_ready",
         "_telling",
-        "_variables",
     )
 
     def __init__(self, mode: Memory, ctx: Context, backlog: int) -> None:
@@ -371,7 +370,6 @@ class MemoryListener(Listener):
         self._beyond: dict[asyncio.Future[bool], _End] = {}
         self._ready: Callable[[], None] | None = None
         self._telling: asyncio.Handle | None = None
-        self._variables = contextvars.copy_context()
         self._name = mode.name
         self._names = _served.setdefault(self._loop, {})
         if self._names.setdefault(mode.name, self) is not self:
@@ -430,7 +428,7 @@ class MemoryListener(Listener):
 
     def _tell_soon(self) -> None:
         if self._queue and self._ready is not None and self._telling is None:
-            self._telling = self._loop.call_soon(self._tell, context=self._variables)
+            self._telling = self._loop.call_soon(self._tell)
 
     def _tell(self) -> None:
         self._telling = None

@@ -40,7 +40,7 @@ _MISSING = {
     "OpenSSL": "TLS",
     "TLSOver": "TLS",
     "TLSTunnel": "TLS",
-    "TLSNative": "the native TLS stack",
+    "TLSNative": "native TLS stack",
     "VchanDirect": "Xen vchan",
     "VchanDomainSocket": "Xen vchan",
     "Vsock": "vsock",

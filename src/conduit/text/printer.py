@@ -1,0 +1,216 @@
+"""Addresses to text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from .. import client, endp, server
+from .._fields import Record, name_of
+from ..errors import AddressError
+from .grammar import ANY_CID, DEEPEST, LONGEST, MOST_DIGITS
+from .hosts import host_text, name_of_ip
+from .passwords import PasswordFromEnv, PasswordFromFile
+from .percent import HOSTNAME, PATH, SEGMENT, VALUE, encode
+
+Address: TypeAlias = client.Client | server.Mode | endp.Endp
+"""What may have a text."""
+
+
+def to_text(address: Address) -> str:
+    """Write an address as text, in one way for each: what `parse_...` makes equal of it again.
+
+    address: a value of `conduit.client`, `conduit.server` or `conduit.endp`.
+
+    Raises AddressError for what has no text: an address that holds channels, a socket object or a
+    password function other than `PasswordFromEnv` and `PasswordFromFile`, one of another package,
+    one whose text would be longer or nested deeper than what is read, and what is no address. The
+    message holds no secret.
+    """
+    below: object = address
+    names: list[str] = []  # of the layers of TLS, the outermost first
+    keys: list[server.TLSOver | _ServerTLS] = []
+    while True:
+        # By the very class: what a subclass adds would be lost.
+        if type(below) is client.TLSOver:
+            names.append(below.hostname)
+            below = below.client
+        elif type(below) is endp.TLS:
+            names.append(below.host)
+            below = below.endp
+        elif type(below) is server.TLSOver:
+            keys.append(below)
+            below = below.mode
+        else:
+            break
+        if len(names) + len(keys) > DEEPEST:
+            raise _no_text(address, f"has more than {DEEPEST} layers of TLS")
+    over = len(names) + len(keys)
+    write = _WRITERS.get(type(below))
+    if write is None:
+        raise _no_text(address, _why_not(below))
+    text = write(below)
+    own_name = None
+    if isinstance(below, _CLIENT_TLS):
+        names.append(below.hostname)
+        own_name = name_of_ip(below.ip)
+    elif isinstance(below, _ServerTLS):
+        keys.append(below)
+    elif isinstance(below, client.TCP | endp.TCP):
+        own_name = name_of_ip(below.ip)
+    elif isinstance(below, client.Host | endp.Host):
+        own_name = below.name
+    if len(names) + len(keys) > DEEPEST:
+        raise _no_text(address, f"has more than {DEEPEST} layers of TLS")
+    if over and isinstance(below, client.Host | endp.Host | endp.TCP):
+        text = f"tls{text.removeprefix('tcp')}"
+        over -= 1
+    text = f"{'tls+' * over}{text}{_options(address, names, own_name, keys)}"
+    if len(text) > LONGEST:
+        raise _no_text(address, f"would have a text of {len(text)} characters, over {LONGEST}")
+    return text
+
+
+_CLIENT_TLS = client.TLS | client.TLSNative | client.OpenSSL
+_ServerTLS: TypeAlias = server.TLS | server.TLSNative | server.OpenSSL
+
+
+def _options(
+    address: object,
+    names: list[str],
+    own_name: str | None,
+    keys: list[server.TLSOver | _ServerTLS],
+) -> str:
+    # What follows from the host is left out.
+    while names and names[-1] == own_name:
+        names.pop()
+    variables: list[str] = []
+    files: list[str] = []
+    for key in keys:
+        variable, file = _password(address, key.password)
+        variables.append(variable)
+        files.append(file)
+    lists = {
+        "hostname": [encode(name, HOSTNAME) for name in names],
+        "crt": [encode(key.crt_file, VALUE) for key in keys],
+        "key": [encode(key.key_file, VALUE) for key in keys],
+        "password_env": variables if any(variables) else [],
+        "password_file": files if any(files) else [],
+    }
+    options = "&".join(f"{name}={','.join(values)}" for name, values in lists.items() if values)
+    return options and f"?{options}"
+
+
+def _password(address: object, password: object) -> tuple[str, str]:
+    """The variable and the file where it is; empty for none."""
+    if password is None:
+        return "", ""
+    if type(password) is PasswordFromEnv:
+        return encode(password.name, VALUE), ""
+    if type(password) is PasswordFromFile:
+        return "", encode(password.path, VALUE)
+    # Not shown, since its repr may hold the secret.
+    raise _no_text(
+        address,
+        "holds a function for its password; conduit.text has PasswordFromEnv and PasswordFromFile",
+    )
+
+
+# One for each address that is not TLS over another ------------------------------------------------
+
+
+def _tcp(address: Any) -> str:
+    return f"tcp://{host_text(address.ip)}:{address.port}"
+
+
+def _host(address: Any) -> str:
+    return f"tcp://{host_text(address.name)}:{address.port}"
+
+
+def _server_tcp(address: server.TCP) -> str:
+    config = address.config
+    if isinstance(config, server.Port):
+        return f"tcp://{host_text(address.ip)}:{config.port}"
+    if isinstance(config.sock_or_fd, int):
+        return f"tcp+fd:{_digits(address, config.sock_or_fd)}"
+    raise _no_text(address, "holds a socket object; server.Socket(sock.detach()) has a text")
+
+
+def _tls(scheme: str) -> Callable[[Any], str]:
+    return lambda address: f"{scheme}://{host_text(address.ip)}:{address.port}"
+
+
+def _opaque(scheme: str, value: str) -> str:
+    body = encode(value, PATH)
+    # Two slashes at the start would stand before a host.
+    return f"{scheme}:/%2F{body[2:]}" if body.startswith("//") else f"{scheme}:{body}"
+
+
+def _vchan(address: Any) -> str:
+    return f"vchan:{_digits(address, address.domid)}/{encode(address.port, PATH)}"
+
+
+def _vchan_name(scheme_name: str, port: str) -> str:
+    body = f"{encode(scheme_name, SEGMENT)}/{encode(port, PATH)}"
+    return f"vchan-name:/%2F{body[2:]}" if body.startswith("//") else f"vchan-name:{body}"
+
+
+def _vsock(address: Any) -> str:
+    return f"vsock://{address.cid}:{address.port}"
+
+
+def _server_vsock(address: server.Vsock) -> str:
+    return f"vsock://{'*' if address.cid == ANY_CID else address.cid}:{address.port}"
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    client.TCP: _tcp,
+    endp.TCP: _tcp,
+    server.TCP: _server_tcp,
+    client.Host: _host,
+    endp.Host: _host,
+    client.TLS: _tls("tls"),
+    server.TLS: _tls("tls"),
+    client.OpenSSL: _tls("openssl"),
+    server.OpenSSL: _tls("openssl"),
+    client.TLSNative: _tls("tls-native"),
+    server.TLSNative: _tls("tls-native"),
+    client.UnixDomainSocket: lambda address: _opaque("unix", address.file),
+    endp.UnixDomainSocket: lambda address: _opaque("unix", address.path),
+    server.UnixDomainSocket: lambda address: _opaque("unix", address.file),
+    client.VchanDirect: _vchan,
+    endp.VchanDirect: _vchan,
+    server.VchanDirect: _vchan,
+    client.VchanDomainSocket: lambda address: _vchan_name(address.domain_name, address.port),
+    endp.VchanDomainSocket: lambda address: _vchan_name(address.name, address.port),
+    server.VchanDomainSocket: lambda address: _vchan_name(address.domain, address.port),
+    client.Vsock: _vsock,
+    endp.Vsock: _vsock,
+    server.Vsock: _server_vsock,
+    endp.Unknown: lambda address: _opaque("unknown", address.reason),
+    server.ListeningSocket: lambda address: f"fd:{_digits(address, address.fd)}",
+    server.Systemd: lambda address: _opaque("systemd", address.name or ""),
+    server.Launchd: lambda address: _opaque("launchd", address.name),
+}
+
+
+def _digits(address: object, number: int) -> str:
+    try:
+        digits = str(number)
+    except ValueError:
+        digits = ""  # Python prints none that is so long
+    if not 0 < len(digits) <= MOST_DIGITS:
+        raise _no_text(address, f"holds a number of more than {MOST_DIGITS} digits")
+    return digits
+
+
+def _why_not(address: object) -> str:
+    if isinstance(address, client.TLSTunnel | endp.TLSTunnel):
+        return "holds channels"
+    return "is no address of conduit.client, conduit.server or conduit.endp"
+
+
+def _no_text(address: object, why: str) -> AddressError:
+    cls = type(address)
+    name = name_of(cls) if isinstance(address, Record) else cls.__qualname__
+    return AddressError(f"{name}: has no text, for it {why}")
