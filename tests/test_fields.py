@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import pickle
 from functools import partial
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Interface, IPv6Address, ip_address
 from typing import get_args
 
 import pytest
@@ -314,7 +314,9 @@ def test_zone_that_no_interface_has_is_refused(make, zone):
 
 
 @each(IPS + LISTENING_IPS)
-@pytest.mark.parametrize("value", [2130706433, b"\x7f\0\0\1", object()])
+@pytest.mark.parametrize(
+    "value", [2130706433, b"\x7f\0\0\1", object(), IPv4Interface("127.0.0.1/8")]
+)
 def test_ip_is_an_address_or_text(make, value):
     with pytest.raises(AddressError, match="ip must be an IP address, not "):
         make(ip=value)

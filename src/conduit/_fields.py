@@ -224,7 +224,8 @@ def password(value: object, where: Where) -> Password | None:
 
 def ip(value: object, where: Where) -> IPAddress:
     """An IP address; a str that is one is converted. An IPv6 zone (fe80::1%eth0) is kept."""
-    if isinstance(value, IPAddress):
+    # Not their subclasses: an IPv4Interface is an address with a network.
+    if type(value) is IPv4Address or type(value) is IPv6Address:
         return value
     if not isinstance(value, str):
         raise refusal(where, f"must be an IP address, not {_seen(value)}")

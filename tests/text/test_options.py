@@ -230,7 +230,7 @@ SERVER_PLACES = {
 EXAMPLE = {name: value for name, value, _ in reversed(VALUES)}
 
 
-@pytest.mark.parametrize("name", CLIENT_PLACES.keys() | SERVER_PLACES.keys())
+@pytest.mark.parametrize("name", sorted(CLIENT_PLACES.keys() | SERVER_PLACES.keys()))
 def test_option_stands_only_where_it_means_something(name):
     for texts, allowed, read in (
         (CLIENT_TEXTS, CLIENT_PLACES, read_client),
