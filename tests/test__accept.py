@@ -272,14 +272,14 @@ async def test_client_that_left_before_it_was_accepted_costs_no_other_its_turn_a
     async with conduit.listen(mode, hall, max_active=places) as srv:
         with BareClient(srv.endps[0]) as first:
             assert await first.hear(2) == b"hi"
-            waiting = [BareClient(srv.endps[0]) for _ in range(2)]
-            mode.errors.extend(out_of(*CLIENT_GONE))
-            stopping = asyncio.create_task(srv.stop(drain=5))
-            first.close()
-            for client in waiting:
-                with client:
+            with BareClient(srv.endps[0]) as second, BareClient(srv.endps[0]) as third:
+                mode.errors.extend(out_of(*CLIENT_GONE))
+                stopping = asyncio.create_task(srv.stop(drain=5))
+                first.close()
+                for client in (second, third):
                     assert await client.hear(2) == b"hi"
-            await stopping
+                    client.close()
+                await stopping
 
 
 @pytest.mark.parametrize(

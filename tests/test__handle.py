@@ -723,7 +723,7 @@ def test_clients_that_vanish_without_goodbye_leave_no_descriptor(new_loop):
                     await asyncio.gather(*(vanish(srv.endps[0], one) for one in range(batch)))
                     await log.wait(events.Closed, 1 + batch * (number + 1))
                 await until(lambda: srv.active == 0)
-                assert open_descriptors().keys() == before.keys()
+                assert open_descriptors().keys() <= before.keys()
         assert all(isinstance(error, ConnectionError) for error in told)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:

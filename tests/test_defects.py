@@ -178,7 +178,7 @@ def test_defect_07_stop_race(new_loop):
         before = open_descriptors().keys()
         for _ in range(200):
             await one_round()
-            assert open_descriptors().keys() == before
+            assert open_descriptors().keys() <= before
 
     async def one_round():
         accepted, served = 0, 0
@@ -461,7 +461,7 @@ async def test_defect_18_closing_one_channel_leaks_the_descriptor(side, close, s
     await one_round()
     before = open_descriptors().keys()
     await one_round()
-    await until(lambda: open_descriptors().keys() == before)
+    await until(lambda: open_descriptors().keys() <= before)
 
 
 async def test_defect_19_no_close_on_exec(socket_path):

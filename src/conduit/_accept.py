@@ -137,12 +137,15 @@ class Acceptor:
         process_places().forget(self._wake)
 
     def _accept_without_places(self, most: int) -> None:
-        try:
-            while len(self.waiting) < most and self._throttled:
+        if not self._throttled:
+            return
+        for _ in range(most):
+            try:
                 self.waiting.append(self.listener.accept())
-        except OSError:
-            # Nobody waits any more, or nothing can be done for those who do.
-            pass
+            except OSError as error:
+                if error.errno not in _CLIENT_GONE:
+                    # Nobody waits any more, or nothing can be done for those who do.
+                    return
 
     def _handle_waiting(self) -> None:
         while self.waiting and self._take_places():

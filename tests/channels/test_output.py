@@ -667,6 +667,16 @@ class TestClose:
         socket_flow.peer.close()
         await closing
 
+    async def test_what_was_written_arrives_at_a_peer_that_has_ended(self, socket_flow, caplog):
+        socket_flow.peer.shutdown(socket.SHUT_WR)
+        assert await socket_flow.ic.read() == b""
+        socket_flow.oc.write(20 * MUCH)
+        closing = asyncio.ensure_future(socket_flow.oc.close())
+        assert len(await socket_flow.peer_reads_all()) == 20 * len(MUCH)
+        await closing
+        await turn()
+        assert caplog.messages == []
+
     async def test_when_it_is_over_the_descriptor_is_free(self, socket_flow):
         socket_flow.peer.close()
         assert os.fstat(socket_flow.fd)

@@ -11,6 +11,7 @@ import pytest
 
 import conduit
 from conduit import events
+from conduit.channels import wire
 from conduit.testing import Faults, Faulty, Memory, add_faults, memory_pair
 from tests.event_log import EventLog
 
@@ -113,6 +114,24 @@ async def test_delay(mode):
         assert await ic.readexactly(4) == b"ping"
         assert there >= 0.029
         assert loop.time() - begun - there >= 0.029
+        # So are the ends.
+        begun = loop.time()
+        peer_oc.write_eof()
+        assert await ic.read() == b""
+        assert loop.time() - begun >= 0.029
+        begun = loop.time()
+        oc.close()
+        assert await peer_ic.read() == b""
+        assert loop.time() - begun >= 0.029
+
+
+async def test_a_half_close_is_late_as_well(mode):
+    loop = asyncio.get_running_loop()
+    async with connected(mode, outgoing=Faults(delay=0.03)) as ((_, oc), (peer_ic, _)):
+        begun = loop.time()
+        oc.write_eof()
+        assert await peer_ic.read() == b""
+        assert loop.time() - begun >= 0.029
 
 
 async def test_rate(mode):
@@ -261,6 +280,37 @@ async def test_incoming_ends(mode):
         await oc.close()
 
 
+async def test_incoming_ends_while_the_peer_is_held_up(mode):
+    """Afterwards it is so no more: what it sends goes nowhere, but it goes."""
+    late = Faults(delay=0.02, cut_after=5, cut="eof")
+    async with connected(mode, incoming=late) as ((ic, _), (_, peer_oc)):
+        peer_oc.write(bytes(FLOOD))
+        assert await read_all(ic) == (bytes(5), "end")
+        await peer_oc.drain()
+
+
+async def test_a_reset_after_the_end_of_incoming_is_told(mode):
+    cut = Faults(cut_after=0, cut="eof")
+    async with connected(mode, incoming=cut) as ((ic, oc), (_, peer_oc)):
+        assert await ic.read() == b""
+        oc.write(bytes(FLOOD))
+        draining = asyncio.ensure_future(oc.drain())
+        peer_oc.transport.abort()
+        with pytest.raises(ConnectionError):
+            await draining
+
+
+async def test_a_reset_that_the_end_of_incoming_overtakes_is_told():
+    late = Faults(delay=0.02, cut_after=5, cut="eof")
+    async with connected(memory(""), incoming=late) as ((ic, oc), (_, peer_oc)):
+        peer_oc.write(b"0123456789")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        peer_oc.transport.abort()
+        assert await read_all(ic) == (b"01234", "end")
+        await oc.wait_closed()
+
+
 async def test_outgoing_ends(mode):
     cut = Faults(cut_after=5, cut="eof")
     async with connected(mode, outgoing=cut) as ((ic, oc), (peer_ic, peer_oc)):
@@ -289,6 +339,15 @@ async def test_incoming_falls_silent(mode):
         assert not oc.is_closing()
         oc.write(bytes(FLOOD))
         await oc.drain()
+
+
+async def test_a_silent_flow_whose_peer_is_gone_closes(mode, monkeypatch):
+    monkeypatch.setattr(wire, "LINGER_SECONDS", 0.01)
+    silent = Faults(cut_after=0, cut="silence")
+    async with connected(mode, incoming=silent) as ((_, oc), (_, peer_oc)):
+        peer_oc.transport.abort()
+        await peer_oc.wait_closed()
+        await oc.close()
 
 
 async def test_outgoing_falls_silent(mode):
@@ -401,7 +460,7 @@ async def test_faults_on_faults():
 
 
 async def test_faults_for_an_open_flow():
-    """What had come in and was not read goes through them as well."""
+    """What had come in and was not read goes through them as well, and counts once."""
     left, right = memory_pair()
     right.oc.write(b"0123")
     assert await left.ic.readexactly(1) == b"0"
@@ -413,7 +472,10 @@ async def test_faults_for_an_open_flow():
     assert await right.ic.readexactly(6) == b"answer"
     right.oc.close()
     assert await left.ic.read() == b"456"
-    await left.oc.close()
+    with EventLog() as log:
+        await left.oc.close()
+    [closed] = [event for event in log.of(events.Closed) if event.flow is left.flow]
+    assert (closed.received, closed.sent) == (7, 6)
 
 
 async def test_faults_for_a_flow_that_has_ended():
@@ -422,9 +484,10 @@ async def test_faults_for_a_flow_that_has_ended():
     right.oc.write_eof()
     for _ in range(10):
         await asyncio.sleep(0)
-    add_faults(left, incoming=Faults(cut_after=2, cut="eof"), outgoing=Faults(chunk=1))
+    add_faults(left, incoming=Faults(chunk=2), outgoing=Faults(chunk=1))
     assert not left.ic.at_eof()
-    assert await left.ic.read() == b"01"
+    assert await left.ic.read(100) == b"01"
+    assert await left.ic.read() == b"23"
     left.oc.write(b"answer")
     left.oc.close()
     assert await right.ic.read() == b"answer"
@@ -441,6 +504,9 @@ async def test_faults_for_a_flow_with_full_buffers():
         await asyncio.sleep(0)
     assert left.oc.transport.get_write_buffer_size() > 0
     add_faults(left, incoming=Faults(chunk=50_000), outgoing=Faults(chunk=50_000))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert right.oc.transport.get_write_buffer_size() > size / 2  # still nobody reads
     draining = asyncio.ensure_future(left.oc.drain())
     assert await asyncio.gather(left.ic.readexactly(size), right.ic.readexactly(size))
     await draining

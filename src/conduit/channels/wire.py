@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from .. import events
 from .names import unacknowledged
+from .waiters import wait_in, wake
 
 if TYPE_CHECKING:
     from ..flow import Flow
@@ -213,7 +214,7 @@ class Wire(asyncio.Protocol):
         if self.held_size and self._release():
             return
         drainers, self.drainers = self.drainers, None
-        _wake(drainers)
+        wake(drainers)
         if self.flushing:
             self.flushing = False
             # Not at once: transports may not be closed from inside this callback.
@@ -237,7 +238,7 @@ class Wire(asyncio.Protocol):
         self.wake_reader()
         self._fail_drainers()
         closers, self.closers = self.closers, None
-        _wake(closers)
+        wake(closers)
         self._tell_closed(exc)
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
@@ -323,7 +324,7 @@ class Wire(asyncio.Protocol):
             return
         if self.drainers is None:
             self.drainers = []
-        await _wait_in(self.drainers, self.loop)
+        await wait_in(self.drainers, self.loop)
 
     @property
     def backlog(self) -> int:
@@ -357,8 +358,8 @@ class Wire(asyncio.Protocol):
         self.unsent = self.transport.get_write_buffer_size()
 
     def _release(self) -> bool:
-        """Give the transport what was held for it. Whether that is too much again."""
-        while self.held_size and not self.writing_paused:
+        """Give the transport what was held for it. Whether some had to be kept."""
+        while self.held_size and not self.writing_paused and not self.transport.is_closing():
             pieces: list[bytes] = []
             size = 0
             while self.held and size < _RELEASED_AT_ONCE:
@@ -367,7 +368,7 @@ class Wire(asyncio.Protocol):
                 size += len(piece)
             self.held_size -= size
             self.transport.write(b"".join(pieces))
-        return self.writing_paused
+        return self.writing_paused or self.held_size > 0
 
     def _drop_held(self) -> None:
         self.held = _NOTHING_HELD
@@ -438,7 +439,7 @@ class Wire(asyncio.Protocol):
             return
         if self.closers is None:
             self.closers = []
-        await _wait_in(self.closers, self.loop)
+        await wait_in(self.closers, self.loop)
 
     def _flushed(self) -> None:
         """All has left: end our side, and wait for the peer's end if we close, but not for long."""
@@ -507,24 +508,6 @@ class Wire(asyncio.Protocol):
                     seconds=time.monotonic() - self.opened,
                 )
             )
-
-
-async def _wait_in(waiters: list[asyncio.Future[None]], loop: asyncio.AbstractEventLoop) -> None:
-    """Wait until woken, as one of `waiters`; leave it when cancelled."""
-    waiter = loop.create_future()
-    waiters.append(waiter)
-    try:
-        await waiter
-    except asyncio.CancelledError:
-        if waiter in waiters:
-            waiters.remove(waiter)
-        raise
-
-
-def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
-    for waiter in waiters or ():
-        if not waiter.done():
-            waiter.set_result(None)
 
 
 def _again(error: E) -> E:

@@ -100,7 +100,6 @@ class _FaultyTransport(BoundedTransport, Protocol):
         if not real.is_closing():
             # So that it tells each time that it has unsent bytes, and that it has none any more.
             real.set_write_buffer_limits(0)
-        self._resume_real()
 
     def __repr__(self) -> str:
         return f"<faulty {self._real!r}>"
@@ -124,6 +123,7 @@ class _FaultyTransport(BoundedTransport, Protocol):
 
     def pause_writing(self) -> None:
         """As every protocol."""
+        # Many small pieces would pile up there, and each makes the next one dearer.
         self._out.hold()
 
     def resume_writing(self) -> None:
@@ -262,6 +262,7 @@ class _FaultyTransport(BoundedTransport, Protocol):
             self._reset()
         elif self._in_cut == "eof":
             self._end()
+            self._resume_real()
             if self._real_lost:
                 self._lose()
 
