@@ -10,6 +10,7 @@ import functools
 import os
 import socket
 import stat
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 import conduit
 from conduit import endp, server
 from tests.bare_client import BareClient, tcp_endps
+from tests.event_log import until
 
 LOOPBACK = server.TCP(0, ip="127.0.0.1")
 
@@ -677,6 +679,7 @@ async def test_cancelling_the_wait_at_the_end_of_a_block_cancels_the_handlers():
 
 async def test_cancelling_the_start_leaves_nothing(socket_path):
     mode = server.UnixDomainSocket(socket_path)
+    threads = threading.active_count()
     task = asyncio.create_task(conduit.serve(mode, greet))
     await asyncio.sleep(0)
     task.cancel()
@@ -692,3 +695,4 @@ async def test_cancelling_the_start_leaves_nothing(socket_path):
             if error.errno != errno.EADDRINUSE or asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.001)
+    await until(lambda: threading.active_count() <= threads)

@@ -118,6 +118,7 @@ class FakeTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         assert not self.reading
+        assert not self.gone
         self.reading = True
 
     def is_reading(self) -> bool:

@@ -754,6 +754,15 @@ class TestFailure:
         flow.lose(ConnectionResetError("gone"))
         assert await flow.ic.read(0) == b""
 
+    async def test_what_came_before_can_be_read_first_also_when_input_was_held_back(self, flow):
+        flow.receive(b"x" * 200_000)
+        assert not flow.transport.is_reading()
+        flow.lose(ConnectionResetError("gone"))
+        assert await flow.ic.readexactly(199_999) == b"x" * 199_999
+        assert await flow.ic.read(100) == b"x"
+        with pytest.raises(ConnectionResetError):
+            await flow.ic.read(100)
+
     async def test_after_the_peers_end_does_not_spoil_what_is_complete(self, flow):
         flow.receive(b"all of it")
         flow.receive_eof()
@@ -851,6 +860,8 @@ class TestOurClose:
     async def test_wakes_a_read_that_waits(self, flow):
         reading = await begin(flow.ic.read(100))
         flow.oc.close()
+        await turn()
+        assert reading.done()
         assert await reading == b""
 
     async def test_stays_a_clean_end_when_the_peer_resets_later(self, flow):

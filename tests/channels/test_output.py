@@ -287,6 +287,21 @@ class TestDrain:
         await second
         await flow.oc.drain()
 
+    @pytest.mark.parametrize("event", ["the peer takes in", "the flow dies"])
+    async def test_cancelled_just_before(self, flow, event):
+        stall(flow)
+        first, second = [await begin(flow.oc.drain()) for _ in range(2)]
+        first.cancel()
+        if event == "the flow dies":
+            flow.lose(ConnectionResetError("gone"))
+            with pytest.raises(ConnectionResetError):
+                await second
+        else:
+            flow.transport.take()
+            await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
     async def test_cancelled_at_the_very_moment_the_flow_dies(self, flow, caplog):
         stall(flow)
         waiting = await begin(flow.oc.drain())
@@ -307,6 +322,19 @@ class TestDrain:
             flow.transport.take()
             await waiting
             assert flow.transport.buffer == b""
+
+    async def test_waits_for_all_that_was_written_in_a_stall(self, flow):
+        stall(flow)
+        for _ in range(10):
+            flow.oc.write(MUCH)
+        waiting = await begin(flow.oc.drain())
+        for _ in range(10):
+            flow.transport.take(len(MUCH))
+            await turn()
+            assert not waiting.done()
+        flow.transport.take(len(MUCH))
+        await waiting
+        assert flow.transport.sent == 11 * MUCH
 
     async def test_over_a_socket_it_waits_for_a_peer_that_does_not_read(self, socket_flow):
         chunk = b"x" * 100_000

@@ -199,23 +199,21 @@ class TestLinger:
         wire_of(flow.oc).hurry()
         assert not flow.transport.is_closing()
 
-    async def test_in_a_hurry_a_peer_that_sends_is(self, flow):
-        flow.oc.close()
-        await turn()
-        flow.receive(b"x")
-        wire_of(flow.oc).hurry()
-        assert not flow.transport.is_closing()
+    async def test_in_a_hurry_a_peer_that_sends_is_awaited(self, socket_flow):
+        socket_flow.oc.close()
+        await socket_flow.peer_sends(b"x")
+        while not socket_flow.wire.bytes_in:
+            await turn(1)
+        wire_of(socket_flow.oc).hurry()
+        closing = await begin(socket_flow.oc.wait_closed())
+        socket_flow.peer.close()
+        await closing
 
-    async def test_in_a_hurry_what_is_unsent_is_sent_all_the_same(self, flow):
-        flow.transport.room = 0
-        flow.oc.write(b"reply")
-        flow.oc.close()
-        wire_of(flow.oc).hurry()
-        assert not flow.transport.is_closing()
-        flow.transport.take()
-        await turn()
-        assert flow.transport.sent == b"reply"
-        assert flow.transport.fin_sent
+    async def test_in_a_hurry_what_is_unsent_is_sent_all_the_same(self, socket_flow):
+        socket_flow.oc.write(b"x" * 4 * MIB)
+        socket_flow.oc.close()
+        wire_of(socket_flow.oc).hurry()
+        assert len(await socket_flow.peer_reads_all()) == 4 * MIB
 
     async def test_in_a_hurry_the_peers_system_gets_time_to_confirm(self, make_socket_flow):
         # It does so of our end after 40 ms only.
@@ -225,9 +223,11 @@ class TestLinger:
             wire_of(flow.oc).hurry()
         await asyncio.wait_for(flow.oc.wait_closed(), 0.9)
 
-    async def test_an_open_flow_knows_no_hurry(self, flow):
-        wire_of(flow.oc).hurry()
-        assert not flow.transport.is_closing()
+    async def test_an_open_flow_knows_no_hurry(self, socket_flow):
+        wire_of(socket_flow.oc).hurry()
+        assert not socket_flow.oc.is_closing()
+        await socket_flow.peer_sends(b"x")
+        assert await socket_flow.ic.read(100) == b"x"
 
 
 class TestCloseTimeout:
@@ -409,6 +409,15 @@ class TestClosedEvent:
         await flow.oc.wait_closed()
         assert facts(closed[0]) == ("reset", 0, 0, 300_000)
         assert "300000 bytes" in warned()[0]
+
+    async def test_of_a_failure_while_closing_counts_what_was_unsent_then(self, flow, closed):
+        flow.transport.room = 0
+        flow.oc.write(b"x" * 100_000)
+        flow.transport.take(50_000)
+        flow.oc.close()
+        flow.transport.fail(ConnectionResetError("gone"))
+        await flow.oc.wait_closed()
+        assert facts(closed[0]) == ("reset", 0, 50_000, 50_000)
 
     @pytest.mark.parametrize("sizes", [[100_000], [100_000, 200_000]])
     async def test_of_a_failure_counts_what_drains_waited_for(self, flow, closed, sizes):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 import conduit
-from conduit import events
+from conduit import events, transports
 from conduit.channels import wire
 from conduit.testing import Faults, Faulty, Memory, add_faults, memory_pair
+from conduit.transports import Arrival, Listener
 from tests.event_log import EventLog
 
 # More than every buffer below takes in that nobody empties.
@@ -312,10 +314,13 @@ async def test_a_reset_that_the_end_of_incoming_overtakes_is_told():
 
 
 async def test_outgoing_ends(mode):
-    cut = Faults(cut_after=5, cut="eof")
+    """What is on its way then is gone, so that nobody waits for it."""
+    cut = Faults(delay=0.02, cut_after=5, cut="eof")
     async with connected(mode, outgoing=cut) as ((ic, oc), (peer_ic, peer_oc)):
-        oc.write(b"0123456789")
-        assert await read_all(peer_ic) == (b"01234", "end")
+        oc.write(bytes(FLOOD))
+        draining = asyncio.ensure_future(oc.drain())
+        assert await read_all(peer_ic) == (bytes(5), "end")
+        await draining
         oc.write(bytes(FLOOD))
         await oc.drain()
         peer_oc.write(b"answer")
@@ -435,6 +440,80 @@ async def test_a_faulty_address_that_fails_says_so(socket_path):
         with pytest.raises(conduit.ConnectError) as caught:
             await conduit.connect(faulty)
         assert caught.value.errno in (errno.ENOENT, errno.ECONNREFUSED)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An address of a transport that notes what is asked of it."""
+
+    calls: list[str] = field(default_factory=list)
+
+    async def listen(self, mode, ctx, options):
+        return [NotingListener(mode.calls)]
+
+    async def connect(self, target, ctx, attempts):
+        attempts.append(("here", OSError("in vain")))
+        raise OSError("at last")
+
+
+class NotingListener(Listener):
+    def __init__(self, calls):
+        self.endp = conduit.endp.Unknown("elsewhere")
+        self.calls = calls
+
+    def watch(self, ready):
+        self.calls.append("watch")
+
+    def unwatch(self):
+        self.calls.append("unwatch")
+
+    def accept(self):
+        self.calls.append("accept")
+        return NotingArrival(self.calls)
+
+    def unpublish(self):
+        self.calls.append("unpublish")
+
+    def close(self):
+        self.calls.append("close")
+
+
+class NotingArrival(Arrival):
+    handshakes = True
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    async def open(self, on_closed):
+        raise AssertionError
+
+    def discard(self):
+        self.calls.append("discard")
+
+
+async def test_what_is_asked_of_a_faulty_listener_is_asked_of_the_real_one():
+    elsewhere = Elsewhere()
+    transports.register(Elsewhere, elsewhere)
+    [listener] = await transports.listen(
+        Faulty(elsewhere), conduit.default_ctx(), transports.ListenOptions()
+    )
+    assert isinstance(listener.endp, conduit.endp.Unknown)
+    listener.watch(lambda: None)
+    listener.unwatch()
+    arrival = listener.accept()
+    assert arrival.handshakes
+    arrival.discard()
+    listener.unpublish()
+    listener.close()
+    assert elsewhere.calls == ["watch", "unwatch", "accept", "discard", "unpublish", "close"]
+
+
+async def test_the_attempts_of_the_real_transport_are_told():
+    transports.register(Elsewhere, Elsewhere())
+    faulty: Any = Faulty(Elsewhere())
+    with pytest.raises(conduit.ConnectError) as caught:
+        await conduit.connect(faulty)
+    assert "here" in [address for address, _ in caught.value.attempts]
 
 
 async def test_an_address_of_the_wrong_side_is_refused():

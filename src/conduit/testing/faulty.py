@@ -269,16 +269,12 @@ class _FaultyTransport(BoundedTransport, Protocol):
     def _cut_out(self) -> None:
         if self._out_cut == "reset":
             self._reset()
-            return
-        if self._out_cut == "eof":
+        elif self._out_cut == "eof":
             self._end_real()
-            self._resume_if_room()
-        if self._closing and not self._out.size:
-            self._close_real()
 
     def _reset(self) -> None:
         self._failure = ConnectionResetError(errno.ECONNRESET, "cut off by faults")
-        sock = self.get_extra_info("socket")
+        sock = None if self._real_lost else self.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Makes abort send a reset, not an orderly end.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -94,7 +94,7 @@ class Line:
 
     def put(self, data: bytes) -> None:
         """Send bytes on their way. Those beyond an end or a reset are gone."""
-        if self.silent or not self.is_cut:
+        if data and (self.silent or not self.is_cut):
             self.size += len(data)
             self._append(memoryview(data))
 
