@@ -80,6 +80,9 @@ async def test_tells_what_is_buffered(flow):
     flow.transport.room = 4
     flow.oc.write(b"0123456789")
     assert flow.oc.transport.get_write_buffer_size() == 6
+    for _ in range(3):
+        flow.oc.write(b"x" * 100_000)
+    assert flow.oc.transport.get_write_buffer_size() == 300_006
     flow.transport.take()
     assert flow.oc.transport.get_write_buffer_size() == 0
 

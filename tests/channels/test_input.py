@@ -12,6 +12,14 @@ from tests.channels.fakes import begin, turn
 
 LINES = b"one\ntwo\nthree\n"
 
+
+class Odd(Exception):
+    """Cannot be copied: it is not made of its `args`."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
 READS = {
     "read": lambda ic: ic.read(100),
     "read to the end": lambda ic: ic.read(),
@@ -714,7 +722,14 @@ class TestFailure:
 
     @each_read
     @pytest.mark.parametrize(
-        "error", [ConnectionResetError(104, "no"), TimeoutError("no"), ZeroDivisionError("no")]
+        "error",
+        [
+            ConnectionResetError(104, "no"),
+            TimeoutError("no"),
+            ZeroDivisionError("no"),
+            Odd("n", "o"),
+        ],
+        ids=lambda error: type(error).__name__,
     )
     async def test_of_any_kind_is_raised_as_it_is_each_time(self, flow, read, error):
         flow.lose(error)
