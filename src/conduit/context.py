@@ -16,6 +16,9 @@ from .tls.keys import OwnKey
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+# What Linux takes for TCP_KEEPIDLE, in seconds.
+_LONGEST_KEEPALIVE = 32767
+
 
 @dataclass(frozen=True, slots=True)
 class Verify:
@@ -47,7 +50,16 @@ class Context:
     resolver: object | None = None
     allow_truncation: bool = False
     close_timeout: float = 5.0
+    keepalive: float | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
+
+    def __post_init__(self) -> None:
+        # Here, so that dataclasses.replace checks it as well. A NaN compares as false, too.
+        if self.keepalive is not None and not 0 < self.keepalive <= _LONGEST_KEEPALIVE:
+            raise ValueError(
+                f"keepalive is {self.keepalive}: it must be above 0 s and at most "
+                f"{_LONGEST_KEEPALIVE} s, or None"
+            )
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked from the one that made this context."""
@@ -84,6 +96,7 @@ async def init(
     resolver: object | None = None,
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
+    keepalive: float | None = None,
 ) -> Context:
     """Make a `Context`.
 
@@ -96,9 +109,13 @@ async def init(
     preferred one first. resolver: what turns names and URIs into endpoints.
     allow_truncation: take an end without close_notify for a proper end (default: no).
     close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
+    keepalive: seconds of silence after which TCP asks whether the peer is still there, on both
+    sides, rounded up to whole ones; a peer that has vanished is noticed after about twice as many,
+    as a connection that fails (default None: never).
 
     Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
-    ValueError for a `close_timeout` below zero.
+    ValueError for a `close_timeout` below zero, and for a `keepalive` that is not above 0 or longer
+    than 32,767 s.
     """
     if tls_authenticator is not None and ssl_ctx is not None:
         raise TLSError(
@@ -116,6 +133,7 @@ async def init(
         resolver=resolver,
         allow_truncation=allow_truncation,
         close_timeout=close_timeout,
+        keepalive=keepalive,
     )
 
 

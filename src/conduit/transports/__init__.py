@@ -32,6 +32,7 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    "Several": "conduit.transports.several",
 }
 
 # What can be said already and not be reached yet.
@@ -48,7 +49,7 @@ _MISSING = {
     "Launchd": "socket activation by launchd",
 }
 
-_ADDRESS_MODULES = ("conduit.client", "conduit.server")
+_ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")
 
 _known: dict[type, Transport] = {}
 

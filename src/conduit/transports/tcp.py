@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 
 from .. import client, endp, events, flow, server
@@ -16,6 +17,7 @@ from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError, UnsupportedTransport
 from . import inherited
 from .base import Attempts, Listener, ListenOptions, Triple
+from .keepalive import keep_alive
 from .sockets import SocketListener, ip_and_port
 
 # How often a free port is looked for that is free on every address to listen on.
@@ -36,6 +38,24 @@ async def connect(target: client.TCP | client.Host, ctx: Context, attempts: Atte
             attempts.append((endp.TCP(ip, port), error))
             failure = error
     raise failure or ResolutionError(f"{target.name!r} has no address")
+
+
+async def connect_any(
+    endps: Sequence[endp.TCP | endp.Host], ctx: Context, attempts: Attempts
+) -> Triple:
+    """Connect to one of several endpoints, which becomes the origin of the flow."""
+    failure: Exception | None = None
+    for one in endps:
+        told: Attempts = []
+        try:
+            if isinstance(one, endp.TCP):
+                return await _open(one.ip, one.port, ctx, one)
+            return await connect(client.Host(one.name, one.port), ctx, told)
+        except (OSError, AddressError) as error:
+            failure = error
+            attempts += told or [(one, error)]
+    assert failure is not None
+    raise failure
 
 
 async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list[Listener]:
@@ -75,7 +95,10 @@ async def _open(ip: IPAddress, port: int, ctx: Context, origin: endp.Endp) -> Tr
         except BaseException:
             sock.close()
             raise
-    fd = transport.get_extra_info("socket").fileno()
+    sock = transport.get_extra_info("socket")
+    if ctx.keepalive is not None:
+        keep_alive(sock, ctx.keepalive)
+    fd = sock.fileno()
     wire.flow = flow.TCP(fd, ip, port, origin=origin)
     return Triple(wire.flow, *pair(wire))
 
