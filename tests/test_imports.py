@@ -18,6 +18,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 ORDER = [
     "_version",
     "errors",
+    "_lookup",
     "_fields",
     "endp",
     "client",
