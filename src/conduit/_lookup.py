@@ -135,4 +135,7 @@ async def getaddrinfo(host: str, port: int, *, flags: int = 0) -> Infos:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Infos] = loop.create_future()
     _threads.ask(_Question(host, port, flags, loop, answer))
-    return await answer
+    try:
+        return await answer
+    finally:
+        del answer  # an error that it holds has this frame in its traceback
