@@ -36,9 +36,10 @@ if TYPE_CHECKING:
         TruncatedError,
         UnsupportedTransport,
     )
+    from .tls import trust
     from .tls.keys import OwnKey
 
-# Where each public name is; a name that stands for itself is a module.
+# Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
     **dict.fromkeys(("client", "endp", "events", "flow", "server", "testing", "transports"), ""),
     "connect": "_connect",
@@ -67,6 +68,7 @@ _HOME = {
         "errors",
     ),
     "OwnKey": "tls.keys",
+    "trust": "tls.",
 }
 
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "set_max_active",
     "testing",
     "transports",
+    "trust",
 ]
 
 
@@ -113,10 +116,10 @@ if not TYPE_CHECKING:  # A type checker is to find a misspelt name.
         home = _HOME.get(name)
         if home is None:
             raise AttributeError(f"module 'conduit' has no attribute {name!r}")
-        if home:
+        if home and not home.endswith("."):
             value = getattr(import_module(f"conduit.{home}"), name)
         else:
-            value = import_module(f"conduit.{name}")
+            value = import_module(f"conduit.{home}{name}")
         globals()[name] = value
         return value
 
