@@ -20,6 +20,7 @@ ORDER = [
     "errors",
     "_left_out",
     "_hostnames",
+    "_lookup",
     "_fields",
     "endp",
     "client",

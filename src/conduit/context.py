@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
@@ -11,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import _lookup
 from .errors import AddressError, TLSError
 from .tls.keys import OwnKey
 
@@ -177,11 +177,8 @@ async def _addresses_of(one: str | IPAddress) -> list[IPAddress]:
         return [ipaddress.ip_address(str(one))]
     except ValueError:
         pass
-    loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(
-            str(one), 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        infos = await _lookup.getaddrinfo(str(one), 0, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise AddressError(f"src={one!r} is no IP address and no known name: {error}") from error
     return [ipaddress.ip_address(info[4][0]) for info in infos]

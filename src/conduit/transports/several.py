@@ -44,7 +44,8 @@ async def connect(target: Several, ctx: Context, attempts: Attempts) -> Triple:
                 told = told or [(part, error)]
                 raise
         except (OSError, AddressError) as error:
-            failure = error
+            # It is kept beside others, and its traceback would make circles.
+            failure = error.with_traceback(None)
         finally:
             attempts += told
     assert failure is not None
