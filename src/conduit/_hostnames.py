@@ -21,8 +21,8 @@ _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 def ascii_host(name: str, *, keep_dot: bool = False) -> str:
     """The form of a host's name in which it is looked up and compared.
 
-    name: a DNS name, also with letters beyond ASCII, or an IP address, which is given back as it
-    is. keep_dot: leave a dot at the end, which tells a resolver that the name is complete;
+    name: a DNS name, also with letters beyond ASCII, or an IP address, which is given back as
+    `ipaddress` writes it. keep_dot: leave a dot at the end, which tells a resolver that the name is complete;
     certificates have none (default: take it away).
 
     Capitals become small letters. Other letters are mapped as UTS #46 says and encoded as IDNA 2008
@@ -31,7 +31,7 @@ def ascii_host(name: str, *, keep_dot: bool = False) -> str:
     Raises AddressError for what is no name of a host.
     """
     if is_ip(name):
-        return name
+        return str(ip_address(name))
     if len(name) > _LONGEST + 1:
         raise _refusal(name, f"it has {len(name)} characters, and may have {_LONGEST}")
     found = name.lower() if name.isascii() else _by_idna(name)

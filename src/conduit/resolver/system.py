@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from typing import Any
 
-from .. import endp
+from .. import _lookup, endp
 from ..errors import ResolutionError
 from .service import Service, Services
 from .uri import URI
@@ -36,10 +35,9 @@ async def _begins_with_tls(name: str) -> bool:
 
 
 async def _port_of(name: str) -> int | None:
-    loop = asyncio.get_running_loop()
     try:
         # Not by getservbyname, which several threads must not call at once.
-        infos = await loop.getaddrinfo(None, name, type=socket.SOCK_STREAM)
+        infos = await _lookup.getaddrinfo(None, name)
     except (OSError, UnicodeError):
         return None
     return int(infos[0][4][1])
@@ -57,9 +55,8 @@ async def system_resolver(service: Service, uri: URI) -> list[endp.Endp]:
     """
     if uri.ip is not None:
         return [endp.TCP(uri.ip, service.port)]
-    loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(uri.dns_name, service.port, type=socket.SOCK_STREAM)
+        infos = await _lookup.getaddrinfo(uri.dns_name, service.port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResolutionError(f"cannot resolve {uri.host!r}: {reason}") from error

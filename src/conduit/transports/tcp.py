@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .. import _lookup, client, endp, events, flow, server
 from .._fields import unchecked
+from .._hostnames import ascii_host
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError, UnsupportedTransport
@@ -155,8 +156,10 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     except ValueError:
         pass
     started = asyncio.get_running_loop().time()
+    # Python's own codec is of the older IDNA, which takes some names for others.
+    asked = name if name.isascii() else ascii_host(name, keep_dot=True)
     try:
-        infos = await _lookup.getaddrinfo(name, port)
+        infos = await _lookup.getaddrinfo(asked, port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResolutionError(f"cannot resolve {name!r}: {reason}") from error
