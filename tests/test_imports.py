@@ -18,6 +18,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 ORDER = [
     "_version",
     "errors",
+    "_left_out",
+    "_hostnames",
     "_lookup",
     "_fields",
     "endp",

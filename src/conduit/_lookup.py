@@ -25,8 +25,8 @@ _IDLE_SECONDS = 5.0
 
 
 class _Question(NamedTuple):
-    host: str
-    port: int
+    host: str | None
+    port: int | str
     flags: int
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Infos]
@@ -124,10 +124,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
-async def getaddrinfo(host: str, port: int, *, flags: int = 0) -> Infos:
+async def getaddrinfo(host: str | None, port: int | str, *, flags: int = 0) -> Infos:
     """`socket.getaddrinfo` for TCP, in a thread.
 
-    host: a name or an IP address. port: of the socket addresses. flags: AI_PASSIVE and the like.
+    host: a name or an IP address, None for this machine. port: a number, or the name of a service.
+    flags: AI_PASSIVE and the like.
 
     Raises what `socket.getaddrinfo` does: `socket.gaierror`, an OSError; UnicodeError for a name
     that cannot be one in DNS.

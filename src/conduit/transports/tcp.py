@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .. import _lookup, client, endp, events, flow, server
 from .._fields import unchecked
+from .._hostnames import ascii_host
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError, UnsupportedTransport
@@ -156,7 +157,7 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
         pass
     started = asyncio.get_running_loop().time()
     try:
-        infos = await _lookup.getaddrinfo(name, port)
+        infos = await _lookup.getaddrinfo(_in_dns(name), port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResolutionError(f"cannot resolve {name!r}: {reason}") from error
@@ -169,6 +170,11 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     if not found:
         raise ResolutionError(f"cannot resolve {name!r}: it has no address")
     return [unchecked(endp.TCP, ip=ip, port=port) for ip, port in found]
+
+
+def _in_dns(name: str) -> str:
+    # What is ASCII already is the system's to judge: /etc/hosts may have names that DNS has not.
+    return name if name.isascii() else ascii_host(name, keep_dot=True)
 
 
 def _bind_all(port: int, options: ListenOptions) -> socket.socket:
