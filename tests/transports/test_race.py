@@ -377,7 +377,7 @@ def check_end(run: Course, won: Sock | None, now: float) -> None:
         if number in run.ended:
             assert str(error) == f"{number} refused"
         else:
-            assert str(error) == f"no answer within {now - run.started[number]:.3g} s"
+            assert str(error) == f"no answer within {round(now - run.started[number], 2):g} s"
 
 
 @given(
