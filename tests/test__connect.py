@@ -357,7 +357,7 @@ async def test_timeout_covers_connecting(black_hole):
     assert 0.04 < time.monotonic() - started < 5
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, conduit.ConnectError)
-    assert str(caught.value) == f"cannot connect to {black_hole!r} within 0.05 s"
+    assert str(caught.value) == f"cannot connect to {black_hole} within 0.05 s"
 
 
 async def test_timeout_covers_the_block_no_more_than_the_connecting(listening):
@@ -373,8 +373,13 @@ async def test_timeout_covers_resolving(monkeypatch):
     async def getaddrinfo(host, port, **options):
         await asyncio.Event().wait()
 
+<<<<<<< HEAD
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with pytest.raises(conduit.ConnectTimeout, match=r" tcp://db\.example:80 within 0\.05 s"):
+=======
     monkeypatch.setattr(_lookup, "getaddrinfo", getaddrinfo)
     with pytest.raises(conduit.ConnectTimeout, match=r"'db\.example', 80\) within 0\.05 s"):
+>>>>>>> race
         await conduit.connect(client.Host("db.example", 80), timeout=0.05)
 
 
@@ -436,7 +441,7 @@ async def test_refusal_says_where_and_why():
     assert isinstance(caught.value, ConnectionError)
     assert not isinstance(caught.value, TimeoutError)
     assert caught.value.errno == errno.ECONNREFUSED
-    assert repr(target) in str(caught.value)
+    assert f"tcp://127.0.0.1:{target.port}: " in str(caught.value)
     [(address, error)] = caught.value.attempts
     assert address == target
     assert isinstance(error, ConnectionRefusedError)

@@ -33,7 +33,7 @@ async def test_arguments_are_kept():
     key = conduit.OwnKey("a.crt", "a.key")
     verify = conduit.Verify(hostname=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    resolver = object()
+    resolver = conduit.resolver.system()
     ctx = await conduit.init(
         tls_own_key=key,
         ssl_ctx=context,

@@ -28,7 +28,7 @@ def step(what: str, /, **facts: object) -> None:
     """Log one step at DEBUG: `what key=value key=value`.
 
     what: what is done, in a word. facts: about what; None and what is empty is left out, a list or
-    a tuple is shown with commas between, a float is one of seconds. The record has both as its
+    a tuple is shown with commas between. The record has both as its
     attributes `step` and `facts`. It costs next to nothing when nobody listens.
     """
     if logger.isEnabledFor(logging.DEBUG):
@@ -36,22 +36,26 @@ def step(what: str, /, **facts: object) -> None:
 
 
 def _log_event(event: events.Event) -> None:
-    step(type(event).__name__, **{field.name: getattr(event, field.name) for field in fields(event)})
+    facts = {field.name: getattr(event, field.name) for field in fields(event)}
+    step(type(event).__name__, **facts)
 
 
 def _written(facts: Mapping[str, object]) -> str:
-    return "".join(
-        f" {name}={_shown(value)}" for name, value in facts.items() if value not in (None, "", (), [])
-    )
+    return "".join(f" {name}={_shown(value)}" for name, value in facts.items() if _says(value))
+
+
+def _says(value: object) -> bool:
+    return value is not None and not (isinstance(value, str | list | tuple) and not value)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6f}"
-    if isinstance(value, list | tuple):
-        text = ",".join(map(str, value))
+        return f"{value:.6g}"
+    # By the very class: a named tuple has a text of its own.
+    if type(value) in (list, tuple):
+        text = ",".join(map(str, value))  # type: ignore[call-overload]
     else:
         text = str(value)
     return text if _PLAIN.fullmatch(text) else repr(text)

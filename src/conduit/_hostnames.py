@@ -58,14 +58,16 @@ def is_ip(name: str) -> bool:
         ip_address(name)
     except ValueError:
         return False
-    return True
+    # ipaddress takes any zone, but no interface is called so.
+    zone = name.partition("%")[2]
+    return zone.isprintable() and not any(char in " /[]%" for char in zone)
 
 
 def _by_idna(name: str) -> str:
     import idna
 
     try:
-        # Without the rules of STD 3, which refuse an underscore; `ascii_host` checks what comes out.
+        # Without the rules of STD 3, which refuse an underscore: `ascii_host` looks at the result.
         mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
         labels = (
             label if label.isascii() else idna.alabel(label).decode("ascii")

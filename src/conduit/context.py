@@ -8,11 +8,14 @@ import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import _lookup
 from .errors import AddressError, TLSError
 from .tls.keys import OwnKey
+
+if TYPE_CHECKING:
+    from .resolver import Resolves
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,7 +50,7 @@ class Context:
     ssl_ctx: ssl.SSLContext | None = None
     ssl_client_verify: Verify = Verify()
     alpn: tuple[str, ...] = ()
-    resolver: object | None = None
+    resolver: Resolves | None = None
     allow_truncation: bool = False
     close_timeout: float = 5.0
     keepalive: float | None = None
@@ -93,7 +96,7 @@ async def init(
     ssl_ctx: ssl.SSLContext | None = None,
     ssl_client_verify: Verify = Verify(hostname=True, ip=True),
     alpn: str | Iterable[str] = (),
-    resolver: object | None = None,
+    resolver: Resolves | None = None,
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
     keepalive: float | None = None,
@@ -106,7 +109,7 @@ async def init(
     both stacks and both roles (default: the operating system's anchors, for servers only).
     ssl_ctx: a ready `ssl.SSLContext` for connecting instead; not together with `tls_authenticator`.
     ssl_client_verify: what of the server's certificate must match. alpn: protocols to offer, the
-    preferred one first. resolver: what turns names and URIs into endpoints.
+    preferred one first. resolver: what turns names and URIs into endpoints (default: the system).
     allow_truncation: take an end without close_notify for a proper end (default: no).
     close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
     keepalive: seconds of silence after which TCP asks whether the peer is still there, on both
