@@ -127,8 +127,8 @@ if hasattr(os, "register_at_fork"):
 async def getaddrinfo(host: str | None, port: int | str, *, flags: int = 0) -> Infos:
     """`socket.getaddrinfo` for TCP, in a thread.
 
-    host: a name or an IP address, None for this machine. port: a number, or the name of a service.
-    flags: AI_PASSIVE and the like.
+    host: a name or an IP address; None for this machine. port: of the socket addresses, or the name
+    of a service, which has one. flags: AI_PASSIVE and the like.
 
     Raises what `socket.getaddrinfo` does: `socket.gaierror`, an OSError; UnicodeError for a name
     that cannot be one in DNS.

@@ -156,8 +156,10 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     except ValueError:
         pass
     started = asyncio.get_running_loop().time()
+    # Python's own codec is of the older IDNA, which takes some names for others.
+    asked = name if name.isascii() else ascii_host(name, keep_dot=True)
     try:
-        infos = await _lookup.getaddrinfo(_in_dns(name), port)
+        infos = await _lookup.getaddrinfo(asked, port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResolutionError(f"cannot resolve {name!r}: {reason}") from error
@@ -170,11 +172,6 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     if not found:
         raise ResolutionError(f"cannot resolve {name!r}: it has no address")
     return [unchecked(endp.TCP, ip=ip, port=port) for ip, port in found]
-
-
-def _in_dns(name: str) -> str:
-    # What is ASCII already is the system's to judge: /etc/hosts may have names that DNS has not.
-    return name if name.isascii() else ascii_host(name, keep_dot=True)
 
 
 def _bind_all(port: int, options: ListenOptions) -> socket.socket:
