@@ -50,7 +50,7 @@ def interleaved(addresses: Iterable[C], family: Callable[[C], object]) -> list[C
 
 def no_answer(seconds: float) -> TimeoutError:
     """The failure of an attempt that was under way when the time was over."""
-    return TimeoutError(f"no answer within {seconds:.3g} s")
+    return TimeoutError(f"no answer within {round(seconds, 2):g} s")
 
 
 async def race(

@@ -165,7 +165,7 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
         raise ResolutionError(f"cannot resolve {name!r}: {reason}") from error
     except asyncio.CancelledError:
         seconds = asyncio.get_running_loop().time() - started
-        late = TimeoutError(f"the name was not resolved within {seconds:.3g} s")
+        late = TimeoutError(f"the name was not resolved within {round(seconds, 2):g} s")
         attempts.append((target, late))
         raise
     found = dict.fromkeys(ip_and_port(info[4]) for info in infos)
