@@ -22,8 +22,8 @@ def ascii_host(name: str, *, keep_dot: bool = False) -> str:
     """The form of a host's name in which it is looked up and compared.
 
     name: a DNS name, also with letters beyond ASCII, or an IP address, which is given back as
-    `ipaddress` writes it. keep_dot: leave a dot at the end, which tells a resolver that the name is complete;
-    certificates have none (default: take it away).
+    `ipaddress` writes it. keep_dot: leave a dot at the end, which tells a resolver that the name is
+    complete; certificates have none (default: take it away).
 
     Capitals become small letters. Other letters are mapped as UTS #46 says and encoded as IDNA 2008
     does, by the package `idna`, which is imported only for them.

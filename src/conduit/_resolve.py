@@ -84,14 +84,15 @@ def _endp_with_name(where: client.Client) -> endp.Host | endp.TLS | None:
 def _resolver_of(ctx: Context) -> Resolves:
     from .resolver import Resolves
 
-    if ctx.resolver is None:
+    resolver = cast("object", ctx.resolver)  # whatever an unchecked program gave
+    if resolver is None:
         return _system()
-    if not isinstance(ctx.resolver, Resolves):
+    if not isinstance(resolver, Resolves):
         raise TypeError(
-            f"ctx.resolver is {ctx.resolver!r}: a resolver has resolve_all(uri), as those of "
+            f"ctx.resolver is {resolver!r}: a resolver has resolve_all(uri), as those of "
             "conduit.resolver have"
         )
-    return ctx.resolver
+    return resolver
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,7 @@
 """Resolvers in a row."""
 
+from typing import Any
+
 import pytest
 
 import conduit
@@ -49,17 +51,17 @@ async def test_reasons_of_all():
 
 
 async def test_mistake_is_not_hidden_by_the_next():
-    async def broken(uri):
-        raise KeyError(uri)
+    class Broken:
+        async def resolve_all(self, uri):
+            raise KeyError(uri)
 
-    first = Mine([])
-    first.resolve_all = broken
     with pytest.raises(KeyError):
-        await Chain(first, Mine([ONE])).resolve_uri("http://h")
+        await Chain(Broken(), Mine([ONE])).resolve_uri("http://h")
     with pytest.raises(conduit.AddressError):
         await (resolver.static({}) | Mine([ONE])).resolve_uri("no uri")
 
 
 def test_what_is_no_resolver():
+    wrong: Any = 80
     with pytest.raises(TypeError):
-        resolver.static({}) | 80
+        resolver.static({}) | wrong

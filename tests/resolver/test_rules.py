@@ -1,5 +1,7 @@
 """Which rule is for a host."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,5 +90,6 @@ def test_rule_for_what_is_no_host(host):
 
 
 def test_rule_is_a_function():
+    wrong: Any = "10.0.0.1"
     with pytest.raises(TypeError, match=r"the rewrite of 'a' must be a function, not '10\.0"):
-        Rules().adding([("a", "10.0.0.1")])
+        Rules().adding([("a", wrong)])

@@ -1,5 +1,7 @@
 """Services, and service functions in a row."""
 
+from typing import Any
+
 import pytest
 
 from conduit import resolver
@@ -62,12 +64,13 @@ async def test_no_functions_know_nothing():
 
 
 async def test_what_is_no_service_is_told():
+    wrong: Any = 80
     with pytest.raises(TypeError, match=r"must return a resolver\.Service or None, not 80"):
-        await Services(lambda name: 80)("http")
+        await Services(lambda name: wrong)("http")
     with pytest.raises(TypeError, match="a service function is called with a scheme: not 80"):
-        Services(80)
+        Services(wrong)
     with pytest.raises(TypeError):
-        static_service | 80
+        static_service | wrong
 
 
 async def test_service_function_of_a_resolver_can_be_replaced():

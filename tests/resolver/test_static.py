@@ -1,6 +1,7 @@
 """Hosts that are given."""
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ UNIX = endp.UnixDomainSocket("/run/x")
 
 ONE = endp.TCP("192.0.2.1", 80)
 
-PLACES = {
+PLACES: dict[str, tuple[resolver.Place, list[endp.Endp]]] = {
     "an IP address as text": ("192.0.2.1", [endp.TCP("192.0.2.1", 80)]),
     "an IP address": (ip_address("::1"), [endp.TCP("::1", 80)]),
     "an endpoint": (UNIX, [UNIX]),
@@ -85,5 +86,8 @@ def test_what_is_no_host_and_no_place(hosts, error):
 
 
 async def test_function_that_gives_no_place():
+    def nowhere(port: int) -> Any:
+        return None
+
     with pytest.raises(TypeError, match="must be an endpoint, its text or an IP, not None"):
-        await resolver.static({"a": lambda port: None}).resolve_uri("http://a")
+        await resolver.static({"a": nowhere}).resolve_uri("http://a")

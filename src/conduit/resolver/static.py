@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias, cast, get_args
 
@@ -17,7 +17,7 @@ from .uri import URI
 Known: TypeAlias = endp.Endp | IPAddress | str
 """Where a host is: an endpoint, the text of one, or an IP address, which has the port asked for."""
 
-Place: TypeAlias = "Known | Iterable[Known] | Callable[[int], Known | Iterable[Known]]"
+Place: TypeAlias = "Known | Sequence[Known] | Callable[[int], Known | Sequence[Known]]"
 """... or several of them, the preferred one first, or a function of the port that gives either."""
 
 
