@@ -192,7 +192,7 @@ class Authority:
     ) -> Issued:
         """A certificate with a new key.
 
-        names: DNS names ("*.example" is a wildcard) and IP addresses, for the subjectAltName.
+        names: DNS names ("*.db.example" is a wildcard) and IP addresses, for the subjectAltName.
         common_name: by default the first DNS name. alternative_names: False leaves the
         subjectAltName out, so that there is only the common name, which does not count. usages:
         what it is for, by default for servers and clients; with none it does not say, and is for
