@@ -47,7 +47,7 @@ def builder(subject: x509.Name | None = None, public: object = None) -> x509.Cer
 
 
 def read(certificate: x509.Certificate) -> Certificate:
-    return Certificate.of_der(certificate.public_bytes(Encoding.DER))
+    return Certificate.read(certificate.public_bytes(Encoding.DER))
 
 
 def with_names(*names: x509.GeneralName) -> Certificate:
@@ -186,7 +186,7 @@ def test_authority(length):
     assert authority.is_authority
     assert authority.path_length == length
     assert authority.key_usages == ("digitalSignature", "keyCertSign", "cRLSign")
-    own = Certificate.of_der(CA.issue("a").der)
+    own = Certificate.read(CA.issue("a").der)
     assert not own.is_authority
     assert own.path_length is None
 
@@ -242,7 +242,7 @@ def test_of_the_operating_systems_anchors_all_can_be_read():
     # Some have a serial number that the other library thinks little of.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     for der in anchors:
-        found, theirs = Certificate.of_der(der), x509.load_der_x509_certificate(der)
+        found, theirs = Certificate.read(der), x509.load_der_x509_certificate(der)
         assert found.serial == theirs.serial_number
         assert found.not_after == theirs.not_valid_after_utc
         assert found.is_authority
@@ -253,10 +253,10 @@ def test_of_the_operating_systems_anchors_all_can_be_read():
 
 def test_it_is_compared_hashed_and_shown_in_short():
     der = CA.issue("db.example").der
-    found = Certificate.of_der(der)
-    assert found == Certificate.of_der(der)
-    assert found != Certificate.of_der(CA.issue("db.example").der)
-    assert hash(found) == hash(Certificate.of_der(der))
+    found = Certificate.read(der)
+    assert found == Certificate.read(der)
+    assert found != Certificate.read(CA.issue("db.example").der)
+    assert hash(found) == hash(Certificate.read(der))
     assert found.der == der
     assert found.sha256 == hashlib.sha256(der).hexdigest()
     assert "'CN=db.example' by 'CN=conduit test authority' until " in repr(found)
@@ -305,7 +305,7 @@ def test_strings_of_every_kind(tag, data, shown):
     usual = value(0x31, value(0x30, b"\x06\x03\x55\x04\x03" + value(0x0C, b"x" * 40)))
     other = value(0x31, value(0x30, b"\x06\x03\x55\x04\x03" + value(tag, data)))
     assert usual in der
-    found = Certificate.of_der(with_inside_replaced(der, value(0x30, usual), value(0x30, other)))
+    found = Certificate.read(with_inside_replaced(der, value(0x30, usual), value(0x30, other)))
     assert found.subject == shown
 
 
@@ -357,7 +357,7 @@ def test_any_bytes_are_read_or_refused(data):
 def try_all(data: bytes) -> None:
     """Read it, and use all of it if it can be read."""
     try:
-        found = Certificate.of_der(data)
+        found = Certificate.read(data)
     except DerError:
         return
     assert found.der == data
@@ -372,9 +372,9 @@ def try_all(data: bytes) -> None:
 def test_cut_short_or_with_more_behind_is_refused(der):
     for end in range(len(der)):
         with pytest.raises(DerError):
-            Certificate.of_der(der[:end])
+            Certificate.read(der[:end])
     with pytest.raises(DerError):
-        Certificate.of_der(der + b"\0")
+        Certificate.read(der + b"\0")
 
 
 def test_a_second_extension_of_a_kind_is_refused():
@@ -386,12 +386,12 @@ def test_a_second_extension_of_a_kind_is_refused():
         der, value(0xA3, value(0x30, one)), value(0xA3, value(0x30, one + one))
     )
     with pytest.raises(DerError, match="a second time"):
-        Certificate.of_der(doubled)
+        Certificate.read(doubled)
 
 
 def test_the_largest_is_refused_at_once():
     with pytest.raises(DerError, match="a certificate of 1000000 bytes"):
-        Certificate.of_der(bytes(1_000_000))
+        Certificate.read(bytes(1_000_000))
 
 
 @pytest.mark.alone
@@ -426,7 +426,7 @@ def test_time_grows_with_the_size_and_no_faster(part):
         started = time.process_time()
         try:
             for _ in range(2):
-                Certificate.of_der(der).matches("db.example")
+                Certificate.read(der).matches("db.example")
         except DerError:
             pass
         return time.process_time() - started
@@ -441,7 +441,7 @@ def test_time_grows_with_the_size_and_no_faster(part):
 
 
 def matches(names, hostname: str) -> bool:
-    return Certificate.of_der(CA.issue(*names).der).matches(hostname)
+    return Certificate.read(CA.issue(*names).der).matches(hostname)
 
 
 @pytest.mark.parametrize(("name", "hostname"), [
@@ -511,7 +511,7 @@ def test_an_address_is_not_looked_for_among_the_names_nor_the_other_way():
 
 
 def test_common_name_does_not_count():
-    found = Certificate.of_der(CA.issue("db.example", alternative_names=False).der)
+    found = Certificate.read(CA.issue("db.example", alternative_names=False).der)
     assert found.common_name == "db.example"
     assert not found.matches("db.example")
 
@@ -538,7 +538,7 @@ def test_what_matches_here_matches_for_openssl_too(name, hostname):
         near, _ = shake(server(issued), client(CA.pem), hostname)
     except (ValueError, UnicodeError):
         return  # no such certificate, or no such host
-    ours = Certificate.of_der(issued.der).matches(hostname)
+    ours = Certificate.read(issued.der).matches(hostname)
     labels = hostname.split(".")
     if "*" not in hostname and "" not in labels and not labels[-1].isdigit():
         assert ours == near.done
@@ -557,7 +557,7 @@ def test_what_matches_here_matches_for_openssl_too(name, hostname):
     ([], {"server", "client"}),
 ])  # fmt: skip
 def test_is_for(usages, peers):
-    found = Certificate.of_der(CA.issue("a", usages=usages).der)
+    found = Certificate.read(CA.issue("a", usages=usages).der)
     assert {peer for peer in ("server", "client") if found.is_for(peer)} == peers
 
 

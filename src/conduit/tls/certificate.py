@@ -53,7 +53,7 @@ _KEY_USAGES = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
-    r"""What a certificate says. Made by `Certificate.of_der`; compared by its DER alone.
+    r"""What a certificate says. Made by `Certificate.read`; compared by its DER alone.
 
     der: the certificate. subject, issuer: their names, each in one line as RFC 4514 writes it.
     common_name: the subject's, or None. serial: its number. not_before, not_after: when it is
@@ -91,7 +91,7 @@ class Certificate:
     is_self_issued: bool = field(compare=False)
 
     @staticmethod
-    def of_der(data: bytes) -> Certificate:
+    def read(data: bytes) -> Certificate:
         """Read a certificate.
 
         data: all of it, in DER.
