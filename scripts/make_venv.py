@@ -1,6 +1,6 @@
 """Make the virtual environment .venv/NAME, or leave it alone if it is up to date.
 
-Usage: PYTHON scripts/make_venv.py NAME [--group GROUP] [--extra EXTRA]
+Usage: PYTHON scripts/make_venv.py NAME [--group GROUP] [--extra EXTRA]...
 
 The interpreter that runs this file is the one the environment is made with. The package is
 installed editable, so that only a change of ``pyproject.toml`` (or of the version, the
@@ -40,10 +40,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/make_venv.py")
     parser.add_argument("name")
     parser.add_argument("--group", help="a dependency group of pyproject.toml")
-    parser.add_argument("--extra", help="an extra of the package")
+    parser.add_argument("--extra", action="append", help="an extra of the package")
     args = parser.parse_args()
 
-    requirements = ["--editable", f".[{args.extra}]" if args.extra else "."]
+    requirements = ["--editable", f".[{','.join(args.extra)}]" if args.extra else "."]
     if args.group:
         requirements += ["--group", args.group]
     path = ROOT / ".venv" / args.name

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._run import run
     from ._serve import listen, serve
     from ._server import Server
+    from ._start_tls import start_tls
     from .channels import Input, Output
     from .context import Context, Verify, default_ctx, init
     from .convert import endp_of_flow, endp_to_client, endp_to_server
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .tls import trust
     from .tls.keys import OwnKey
+    from .tls.library import TLSLibrary, set_tls_library, tls_library
 
 # Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
@@ -49,6 +51,7 @@ _HOME = {
     "listen": "_serve",
     "serve": "_serve",
     "Server": "_server",
+    "start_tls": "_start_tls",
     "Input": "channels",
     "Output": "channels",
     **dict.fromkeys(("Context", "Verify", "default_ctx", "init"), "context"),
@@ -69,6 +72,7 @@ _HOME = {
         "errors",
     ),
     "OwnKey": "tls.keys",
+    **dict.fromkeys(("TLSLibrary", "set_tls_library", "tls_library"), "tls.library"),
     "trust": "tls.",
 }
 
@@ -86,6 +90,7 @@ __all__ = [
     "Server",
     "SexpError",
     "TLSError",
+    "TLSLibrary",
     "TruncatedError",
     "UnsupportedTransport",
     "Verify",
@@ -106,8 +111,11 @@ __all__ = [
     "serve",
     "server",
     "set_max_active",
+    "set_tls_library",
+    "start_tls",
     "testing",
     "text",
+    "tls_library",
     "transports",
     "trust",
 ]

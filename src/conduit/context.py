@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,6 +15,8 @@ from .errors import AddressError, TLSError
 from .tls.keys import OwnKey
 
 if TYPE_CHECKING:
+    import ssl
+
     from .resolver import Resolves
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -54,7 +56,10 @@ class Context:
     allow_truncation: bool = False
     close_timeout: float = 5.0
     keepalive: float | None = None
+    key_log: str | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
+    tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
+    """What TLS stacks have loaded for it, also for contexts that are derived from it."""
 
     def __post_init__(self) -> None:
         # Here, so that dataclasses.replace checks it as well. A NaN compares as false, too.
@@ -100,6 +105,7 @@ async def init(
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
     keepalive: float | None = None,
+    key_log: str | os.PathLike[str] | None = None,
 ) -> Context:
     """Make a `Context`.
 
@@ -115,6 +121,8 @@ async def init(
     keepalive: seconds of silence after which TCP asks whether the peer is still there, on both
     sides, rounded up to whole ones; a peer that has vanished is noticed after about twice as many,
     as a connection that fails (default None: never).
+    key_log: a file to which the secrets of TLS sessions are written, so that a captured connection
+    can be read; by default the one that the environment variable SSLKEYLOGFILE names, if any.
 
     Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
     ValueError for a `close_timeout` below zero, and for a `keepalive` that is not above 0 or longer
@@ -126,6 +134,10 @@ async def init(
         )
     if close_timeout < 0:
         raise ValueError(f"close_timeout is {close_timeout}: it cannot be negative")
+    if ssl_ctx is not None and tls_own_key is not None:
+        from .tls.openssl_contexts import load_key
+
+        await asyncio.to_thread(load_key, ssl_ctx, tls_own_key)
     return Context(
         src=await _sources(src),
         tls_own_key=tls_own_key,
@@ -137,6 +149,7 @@ async def init(
         allow_truncation=allow_truncation,
         close_timeout=close_timeout,
         keepalive=keepalive,
+        key_log=None if key_log is None else os.fspath(key_log),
     )
 
 

@@ -129,6 +129,6 @@ def _digest(given: str | bytes) -> bytes:
             digest = b""
     if len(digest) != 32:
         raise TLSError(
-            f"trust.fingerprint: {given!r} is no SHA-256: that is 64 hexadecimal digits, or 32 bytes"
+            f"trust.fingerprint: {given!r} is no SHA-256: 64 hexadecimal digits, or 32 bytes"
         )
     return digest
