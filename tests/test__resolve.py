@@ -11,6 +11,7 @@ import pytest
 import conduit
 from conduit import client, endp, events, resolver, server, transports
 from conduit._resolve import client_of
+from conduit.testing import Authority
 from conduit.transports.several import Several
 from tests.endpoints import port_of
 
@@ -245,6 +246,79 @@ async def test_name_below_tls_is_looked_up(monkeypatch):
         client.TLSOver("rule.example", client.UnixDomainSocket("/run/x")),
         client.TLSOver("a", below),
     ]
+
+
+# TLS over what was found -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture
+def files(authority, tmp_path):
+    """The texts of a TLS server's files, and of its authority."""
+    own = authority.issue("db.example", "xn--bcher-kva.example").write(tmp_path)
+    return f"crt={own.crt_file}&key={own.key_file}", authority.write(tmp_path)
+
+
+def port_below(srv) -> int:
+    [where] = srv.endps
+    assert isinstance(where, endp.TLS)
+    assert isinstance(where.endp, endp.TCP)
+    return where.endp.port
+
+
+HOSTS: dict[str, resolver.Place] = {
+    "db.example": ["127.0.0.2", "127.0.0.1"],
+    "bücher.example": "127.0.0.1",
+    "other.example": ["127.0.0.2", "127.0.0.1"],
+}
+
+
+async def test_certificate_is_checked_for_the_name_that_was_written(files):
+    own, ca = files
+    async with conduit.listen(f"tls://127.0.0.1:0?{own}", greet) as srv:
+        port = port_below(srv)
+        plain = await context(HOSTS)
+        ours = await conduit.init(resolver=plain.resolver, tls_authenticator=conduit.trust.ca(ca))
+        for target, ctx in (
+            (f"https://db.example:{port}/path", ours),
+            (f"https://Bücher.Example.:{port}", ours),
+            (f"tls://DB.example.:{port}?ca={ca}", plain),
+            (f"tls://other.example:{port}?ca={ca}&hostname=db.example", plain),
+        ):
+            async with conduit.connect(target, ctx=ctx) as (_, ic, _):
+                assert await ic.read() == b"hello"
+        for target, ctx in (
+            (f"https://other.example:{port}", ours),
+            (f"tls://other.example:{port}?ca={ca}", plain),
+            (f"https://db.example:{port}", plain),
+            (f"tls://db.example:{port}?ca={ca}&fingerprint={'11' * 32}", plain),
+        ):
+            # Not that another address had refused, although that is so.
+            with pytest.raises(conduit.CertificateError):
+                await conduit.connect(target, ctx=ctx)
+
+
+@pytest.fixture
+def client_key(authority, tmp_path):
+    return authority.issue("client", usages=["client"]).write(tmp_path, "client")
+
+
+async def test_server_that_is_told_whom_to_trust_wants_a_certificate(files, client_key):
+    own, ca = files
+    async with conduit.listen(
+        f"tls://127.0.0.1:0?{own}&ca={ca}", greet, on_exn=lambda error: None
+    ) as srv:
+        target = f"tls://127.0.0.1:{port_below(srv)}?hostname=db.example&ca={ca}"
+        with pytest.raises(conduit.TLSError):
+            async with conduit.connect(target) as (_, ic, _):
+                await ic.read()
+        ctx = await conduit.init(tls_own_key=client_key)
+        async with conduit.connect(target, ctx=ctx) as (_, ic, _):
+            assert await ic.read() == b"hello"
 
 
 # What is told -------------------------------------------------------------------------------------

@@ -131,10 +131,14 @@ async def _connect(
         if limit.expired():
             message = f"cannot connect to {asked} within {timeout:g} s"
             raise ConnectTimeout(message, attempts) from error
-        if isinstance(error, ConduitError) and not any(_is_failure(why) for _, why in attempts):
+        # A handshake may fail after an address was reached, and others were not: that counts.
+        listed = any(why is error for _, why in attempts)
+        failed = listed and any(_is_failure(why) for _, why in attempts)
+        if isinstance(error, ConduitError) and not failed:
             raise
-        name = str(asked) if place is None else place.name
-        raise ConnectError(f"cannot connect to {asked}", attempts or [(name, error)]) from error
+        if not listed:
+            attempts.append((str(asked) if place is None else place.name, error))
+        raise ConnectError(f"cannot connect to {asked}", attempts) from error
     if attempts:
         _log_failures(asked, attempts)
     if place.origin is not None:
