@@ -19,7 +19,7 @@ import pytest
 
 import conduit
 
-MODULES = ["client", "endp", "events", "flow", "server", "testing", "transports"]
+MODULES = ["client", "endp", "events", "flow", "server", "testing", "transports", "trust"]
 
 # Said by the design, and others rely on it; a name more is no error here.
 PROMISED = [
@@ -52,6 +52,11 @@ PROMISED = [
     "serve",
     "server",
     "set_max_active",
+    "set_tls_library",
+    "start_tls",
+    "tls_library",
+    "trust",
+    "TLSLibrary",
 ]
 
 
