@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._run import run
     from ._serve import listen, serve
     from ._server import Server
+    from ._start_tls import start_tls
     from .channels import Input, Output
     from .context import Context, Verify, default_ctx, init
     from .convert import endp_of_flow, endp_to_client, endp_to_server
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
         TruncatedError,
         UnsupportedTransport,
     )
+    from .tls import trust
     from .tls.keys import OwnKey
+    from .tls.library import TLSLibrary, set_tls_library, tls_library
 
-# Where each public name is; a name that stands for itself is a module.
+# Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
     **dict.fromkeys(("client", "endp", "events", "flow", "server", "testing", "transports"), ""),
     "connect": "_connect",
@@ -47,6 +50,7 @@ _HOME = {
     "listen": "_serve",
     "serve": "_serve",
     "Server": "_server",
+    "start_tls": "_start_tls",
     "Input": "channels",
     "Output": "channels",
     **dict.fromkeys(("Context", "Verify", "default_ctx", "init"), "context"),
@@ -67,6 +71,8 @@ _HOME = {
         "errors",
     ),
     "OwnKey": "tls.keys",
+    **dict.fromkeys(("TLSLibrary", "set_tls_library", "tls_library"), "tls.library"),
+    "trust": "tls.",
 }
 
 __all__ = [
@@ -83,6 +89,7 @@ __all__ = [
     "Server",
     "SexpError",
     "TLSError",
+    "TLSLibrary",
     "TruncatedError",
     "UnsupportedTransport",
     "Verify",
@@ -102,8 +109,12 @@ __all__ = [
     "serve",
     "server",
     "set_max_active",
+    "set_tls_library",
+    "start_tls",
     "testing",
+    "tls_library",
     "transports",
+    "trust",
 ]
 
 
@@ -113,10 +124,10 @@ if not TYPE_CHECKING:  # A type checker is to find a misspelt name.
         home = _HOME.get(name)
         if home is None:
             raise AttributeError(f"module 'conduit' has no attribute {name!r}")
-        if home:
+        if home and not home.endswith("."):
             value = getattr(import_module(f"conduit.{home}"), name)
         else:
-            value = import_module(f"conduit.{name}")
+            value = import_module(f"conduit.{home}{name}")
         globals()[name] = value
         return value
 

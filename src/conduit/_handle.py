@@ -187,18 +187,20 @@ class Connection:
             self._arrival.discard()
             self._arrival = None
         if self._triple is None:
-            self._closed()
-        else:
-            if self._acceptor.is_closed:
-                self.hurry()
-            self._forget()
+            self._give_places()
+        elif self._acceptor.is_closed:
+            self.hurry()
+        self._forget()
 
     def _closed(self) -> None:
-        """The flow is closed, or there was none."""
+        """The flow is closed; perhaps before it was opened in full."""
+        self._give_places()
+        self._forget()
+
+    def _give_places(self) -> None:
         if self._held:
             self._held = False
             self._acceptor.give_places()
-            self._forget()
 
     def _forget(self) -> None:
         if self.task is None and not self._held:

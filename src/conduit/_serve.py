@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+from collections.abc import Iterable
 from types import TracebackType
 
 from . import endp, server
@@ -13,6 +14,7 @@ from ._server import Server, Stop
 from ._target import to_server
 from .context import Context, default_ctx
 from .errors import AddressError
+from .tls.keys import OwnKey
 from .transports import ListenOptions
 
 _CLIENT_AUTH = ("none", "optional", "required")
@@ -93,6 +95,8 @@ def listen(
     client_auth: str = "none",
     unix_mode: int | None = None,
     reuse_port: bool = False,
+    certificates: Iterable[OwnKey] = (),
+    reload_interval: float | None = None,
 ) -> Listening:
     """Serve while an `async with` block runs.
 
@@ -108,6 +112,7 @@ def listen(
     where = to_server(mode, ctx)
     _check(where, handler, stop, on_exn, backlog, client_auth, drain)
     _check_seconds(timeout=timeout, handshake_timeout=handshake_timeout, idle_timeout=idle_timeout)
+    _check_seconds(reload_interval=reload_interval)
     handling = Handling(
         handler=handler,
         on_exn=on_exn,
@@ -117,9 +122,15 @@ def listen(
         variables=contextvars.copy_context(),
     )
     options = ListenOptions(
-        backlog=backlog, reuse_port=reuse_port, unix_mode=unix_mode, client_auth=client_auth
+        backlog=backlog,
+        reuse_port=reuse_port,
+        unix_mode=unix_mode,
+        client_auth=client_auth,
+        certificates=tuple(certificates),
     )
-    return Listening(Server(where, handling, ctx, options, drain, max_active, stop))
+    return Listening(
+        Server(where, handling, ctx, options, drain, max_active, stop, reload_interval)
+    )
 
 
 async def serve(
@@ -138,6 +149,8 @@ async def serve(
     client_auth: str = "none",
     unix_mode: int | None = None,
     reuse_port: bool = False,
+    certificates: Iterable[OwnKey] = (),
+    reload_interval: float | None = None,
 ) -> None:
     """Serve until `stop`, running `handler` for every client in a task of its own.
 
@@ -157,6 +170,9 @@ async def serve(
     client_auth: whether TLS clients must show a certificate: "none", "optional" or "required".
     unix_mode: permission bits of a Unix socket's file, for instance 0o660 (default: the umask's).
     reuse_port: let other processes listen on the same TCP port (SO_REUSEPORT; default no).
+    certificates: more certificates for TLS than that of the mode; a client is shown the one that is
+    for the name it asks for. reload_interval: seconds between looks at the files of the TLS server,
+    which are read again when they have changed (default: only at `Server.reload`).
 
     Options that mean nothing to a transport (a `unix_mode` to TCP) are ignored, so that the address
     alone decides how a program is reached; `client_auth` is not, for it protects.
@@ -180,6 +196,8 @@ async def serve(
         client_auth=client_auth,
         unix_mode=unix_mode,
         reuse_port=reuse_port,
+        certificates=certificates,
+        reload_interval=reload_interval,
     )
     async with listening as running:
         running.ends_by_itself = True

@@ -14,6 +14,7 @@ from . import endp, server
 from ._accept import Acceptor
 from ._handle import Connection, Handling
 from ._places import Places
+from ._reload import Reloader
 from .context import Context
 from .errors import UnsupportedTransport
 from .transports import Arrival, ListenOptions, listen
@@ -51,6 +52,7 @@ class Server:
         drain: float,
         max_active: int | None,
         stop: Stop | None,
+        reload_interval: float | None,
     ) -> None:
         self._mode = mode
         self._handling = handling
@@ -59,6 +61,8 @@ class Server:
         self._drain = drain
         self._places = Places(max_active)
         self._stop = stop
+        self._reload_interval = reload_interval
+        self._reloader: Reloader | None = None
         self._pid = os.getpid()
         self._acceptors: list[Acceptor] = []
         self._connections: set[Connection] = set()
@@ -105,11 +109,16 @@ class Server:
         await asyncio.shield(self._stopped)
 
     async def reload(self) -> None:
-        """Read again what the server reads from files: TLS certificates and keys.
+        """Read again what the server reads from files: TLS certificates, keys and authorities.
 
-        A server without TLS has nothing to read again. Open connections are left alone.
+        Clients that arrive from now on are shown the new ones; open connections are left alone. A
+        server without TLS has nothing to read again.
+
+        Raises OSError or TLSError when that fails; then the old ones stay in use.
         """
         self.check_process()
+        if self._reloader is not None:
+            await self._reloader.reload()
 
     # For `serve`, `listen` and `run`.
 
@@ -129,6 +138,7 @@ class Server:
                 self._stop.close()
             raise
         self._endps = tuple(listener.endp for listener in listeners)
+        self._reloader = Reloader(listeners)
         self._acceptors = [
             Acceptor(listener, self._places, self._arrived, self._fail) for listener in listeners
         ]
@@ -144,6 +154,8 @@ class Server:
         except BaseException:
             self._close_acceptors()
             raise
+        if self._reload_interval is not None:
+            self._reloader.watch(self._reload_interval)
         _running.setdefault(self._loop, set()).add(self)
         logger.debug("serving %s", ", ".join(map(str, self._endps)))
         if self._stop is not None:
@@ -268,6 +280,8 @@ class Server:
         if self._stopped.done():
             return
         self._stopped.set_result(None)
+        if self._reloader is not None:
+            self._reloader.close()
         if self._deadline is not None:
             self._deadline.cancel()
         servers = _running.get(self._loop, set())

@@ -6,13 +6,15 @@ import asyncio
 import ipaddress
 import os
 import socket
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import AddressError, TLSError
 from .tls.keys import OwnKey
+
+if TYPE_CHECKING:
+    import ssl
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,7 +49,10 @@ class Context:
     resolver: object | None = None
     allow_truncation: bool = False
     close_timeout: float = 5.0
+    key_log: str | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
+    tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
+    """What TLS stacks have loaded for it, also for contexts that are derived from it."""
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked from the one that made this context."""
@@ -84,6 +89,7 @@ async def init(
     resolver: object | None = None,
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
+    key_log: str | os.PathLike[str] | None = None,
 ) -> Context:
     """Make a `Context`.
 
@@ -95,7 +101,9 @@ async def init(
     ssl_client_verify: what of the server's certificate must match. alpn: protocols to offer, the
     preferred one first. resolver: what turns names and URIs into endpoints.
     allow_truncation: take an end without close_notify for a proper end (default: no).
-    close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
+    close_timeout: seconds that unsent bytes get when a flow is closed (default 5). key_log: a file to
+    which the secrets of TLS sessions are written, so that a captured connection can be read; by
+    default the one that the environment variable SSLKEYLOGFILE names, if any.
 
     Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
     ValueError for a `close_timeout` below zero.
@@ -106,6 +114,10 @@ async def init(
         )
     if close_timeout < 0:
         raise ValueError(f"close_timeout is {close_timeout}: it cannot be negative")
+    if ssl_ctx is not None and tls_own_key is not None:
+        from .tls.openssl_contexts import load_key
+
+        await asyncio.to_thread(load_key, ssl_ctx, tls_own_key)
     return Context(
         src=await _sources(src),
         tls_own_key=tls_own_key,
@@ -116,6 +128,7 @@ async def init(
         resolver=resolver,
         allow_truncation=allow_truncation,
         close_timeout=close_timeout,
+        key_log=None if key_log is None else os.fspath(key_log),
     )
 
 

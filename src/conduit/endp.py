@@ -155,6 +155,12 @@ class TLS(Record):
     def __post_init__(self) -> None:
         check(self, host=kind.hostname, endp=_endp)
 
+    @property
+    def port(self) -> int:
+        """The port of the endpoint below. Raises AttributeError where that has none."""
+        port: int = getattr(self.endp, "port")  # noqa: B009
+        return port
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unknown(Record):

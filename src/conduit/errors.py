@@ -82,7 +82,17 @@ class ConnectTimeout(ConnectError, TimeoutError):
 
 
 class TLSError(ConduitError, ConnectionError):
-    """A TLS handshake or record failed, or TLS was asked for what it cannot do here."""
+    """A TLS handshake or record failed, or TLS was asked for what it cannot do here.
+
+    message: what failed. alert: the name of the alert by which the peer ended the connection, as
+        RFC 8446 has it ("unknown_ca"); by default None: it was not the peer that did.
+    """
+
+    alert: str | None
+
+    def __init__(self, message: str = "", *, alert: str | None = None) -> None:
+        super().__init__(message)
+        self.alert = alert
 
 
 class CertificateError(TLSError):

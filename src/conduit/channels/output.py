@@ -7,9 +7,9 @@ import contextlib
 import ssl
 import warnings
 from collections.abc import Awaitable, Generator, Iterable
+from importlib import import_module
 from typing import Any, TypeAlias
 
-from ..errors import UnsupportedTransport
 from .names import extra_info
 from .wire import Wire
 
@@ -39,7 +39,7 @@ class Output:
 
     def __del__(self) -> None:
         wire = self._wire
-        if wire.closing or wire.lost:
+        if wire.closing or wire.lost or wire.above is not None:
             return
         # The garbage may be collected in another thread, or in a forked child. A loop that is
         # closed has no use for it: the descriptor goes with the transport.
@@ -131,9 +131,34 @@ class Output:
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        server_side: bool | None = None,
     ) -> None:
-        """Upgrade to TLS, as `asyncio.StreamWriter.start_tls`: not yet (UnsupportedTransport)."""
-        raise UnsupportedTransport("start_tls: this version of conduit has no TLS yet")
+        """Upgrade this flow to TLS in place, as `asyncio.StreamWriter.start_tls`.
+
+        `conduit.start_tls` does the same by a context of ours and is what to use in new code.
+
+        sslcontext: whose settings count, and nothing else's. server_hostname: of a client, the name
+        that the peer's certificate must be for (default: the name that was connected to).
+        ssl_handshake_timeout: seconds (default 60). ssl_shutdown_timeout: taken, and of no meaning:
+        closing has its limits. server_side: which side of the handshake this is (default: what the
+        context is made for, and the client if it is made for both).
+
+        Raises TLSError for input that nobody has read, and when the handshake fails, which closes
+        the flow; TimeoutError.
+        """
+        await self._wire.drain()
+        if server_side is None:
+            server_side = sslcontext.protocol == ssl.PROTOCOL_TLS_SERVER
+        # By name: TLS stands on the channels, and is loaded only where it is used.
+        upgrade = import_module("conduit._start_tls").upgrade
+        seconds = 60.0 if ssl_handshake_timeout is None else ssl_handshake_timeout
+        await upgrade(
+            self._wire,
+            sslcontext,
+            server_side=server_side,
+            hostname=server_hostname,
+            handshake_timeout=seconds,
+        )
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -150,6 +175,8 @@ def _frozen(data: BytesLike) -> bytes:
 
 def _refuse(wire: Wire) -> Awaitable[None]:
     """Answer a write that can go nowhere."""
+    if wire.above is not None and not wire.lost:
+        raise RuntimeError("this flow carries another now: write to the channels of that one")
     if wire.eof_sent and not (wire.closing or wire.lost or wire.transport.is_closing()):
         raise RuntimeError("cannot write after write_eof()")
     wire.refused = True

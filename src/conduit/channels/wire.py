@@ -25,12 +25,14 @@ import copy
 import errno
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from .. import events
+from ..errors import TruncatedError
 from .names import unacknowledged
 from .waiters import wait_in, wake
 
@@ -70,6 +72,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "aborted",
+        "above",
         "buffer",
         "bytes_in",
         "bytes_out",
@@ -117,6 +120,8 @@ class Wire(asyncio.Protocol):
         self.on_closed = on_closed
         self.opened = time.monotonic()
         self.flow: Flow | None = None
+        # A layer that was put over this flow: all that comes in is its own.
+        self.above: Above | None = None
 
         # Received and not read. One chunk stays the bytes object that it came as, so that reading
         # all of it copies nothing; a second chunk makes it a bytearray.
@@ -173,6 +178,9 @@ class Wire(asyncio.Protocol):
         if self.closing:
             self._discard(len(data))
             return
+        if self.above is not None:
+            self.above.data_received(data)
+            return
         buffer = self.buffer
         if not buffer:
             if len(data) < _SMALL:
@@ -199,6 +207,8 @@ class Wire(asyncio.Protocol):
         """Take note of the peer's end; we may go on writing."""
         self.eof = True
         self.wake_reader()
+        if self.above is not None:
+            self.above.eof_received()
         # False lets the transport close itself.
         return not self.lingering
 
@@ -206,6 +216,8 @@ class Wire(asyncio.Protocol):
         """Let drains wait."""
         self.writing_paused = True
         self.unsent = self.transport.get_write_buffer_size()
+        if self.above is not None:
+            self.above.pause_writing()
 
     def resume_writing(self) -> None:
         """Let drains go on, unless there is too much again; tell of a flush that is done."""
@@ -215,6 +227,8 @@ class Wire(asyncio.Protocol):
             return
         drainers, self.drainers = self.drainers, None
         wake(drainers)
+        if self.above is not None:
+            self.above.resume_writing()
         if self.flushing:
             self.flushing = False
             # Not at once: transports may not be closed from inside this callback.
@@ -240,6 +254,8 @@ class Wire(asyncio.Protocol):
         closers, self.closers = self.closers, None
         wake(closers)
         self._tell_closed(exc)
+        if self.above is not None:
+            self.above.connection_lost(exc)
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
             on_closed()
@@ -249,7 +265,7 @@ class Wire(asyncio.Protocol):
     @property
     def ended(self) -> bool:
         """No more input will come: the peer's end, a failure, or our own close."""
-        return self.eof or self.closing or self.lost
+        return self.eof or self.closing or self.lost or self.exception is not None
 
     def expect(self, want: int) -> asyncio.Future[None]:
         """A future that is done when `want` bytes are buffered, or no more will come.
@@ -289,7 +305,38 @@ class Wire(asyncio.Protocol):
     def check_failure(self) -> None:
         """Raise what ended the flow, unless the input came to its proper end before."""
         if self.exception is not None and (self.aborted or not self.eof):
-            raise _again(self.exception)
+            error = _again(self.exception)
+            if isinstance(error, TruncatedError):
+                # What a caller for whom half is better than nothing may use; it can be read, too.
+                error.partial = bytes(self.buffer)
+            raise error
+
+    def carry(self, above: Above) -> bytes:
+        """Give all that comes in to a layer from now on; its own channels are of no use any more.
+
+        Returns what came in before.
+        """
+        early = self.take(sys.maxsize)
+        self.above = above
+        self.reader = cast("asyncio.Future[None]", _TAKEN)
+        self.eof_sent = True
+        self.resume_reading()
+        return early
+
+    def fail_input(self, error: BaseException) -> None:
+        """No more input will come, for want of a proper end; output may go on."""
+        if self.exception is None and not self.ended:
+            self.exception = error
+            self.wake_reader()
+
+    def fail(self, error: BaseException) -> None:
+        """The flow has failed, though its transport is not gone yet: tell everyone who waits."""
+        if self.lost or self.closing:
+            return
+        if self.exception is None:
+            self.exception = error
+        self.wake_reader()
+        self._fail_drainers()
 
     def resume_reading(self) -> None:
         """Let input in again, if it is held back."""
@@ -337,6 +384,16 @@ class Wire(asyncio.Protocol):
             self.held = deque()
         self.held.append(data)
         self.held_size += len(data)
+
+    def send(self, data: bytes) -> None:
+        """Write what a layer above has made; it goes nowhere if the flow is about to end."""
+        if self.closing or self.lost:
+            return
+        self.bytes_out += len(data)
+        if self.writing_paused:
+            self.hold(data)
+        else:
+            self.transport.write(data)
 
     def send_eof(self) -> None:
         """End our side; what was written goes before."""
@@ -425,6 +482,10 @@ class Wire(asyncio.Protocol):
 
     def hurry(self) -> None:
         """Do not wait for the end of a peer that has all that we wrote and sends nothing."""
+        below = below_of(self.transport)
+        if below is not None:
+            below.hurry()
+            return
         if not self.lingering or self.discarded or self.lost:
             return
         if unacknowledged(self.transport):
@@ -451,7 +512,8 @@ class Wire(asyncio.Protocol):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.eof or not self.transport.can_write_eof():
+        if self.eof or below_of(self.transport) is not None or not self.transport.can_write_eof():
+            # A layer says goodbye and closes what is below it, which lingers as long as it must.
             self.transport.close()
             return
         self.lingering = True
@@ -508,6 +570,41 @@ class Wire(asyncio.Protocol):
                     seconds=time.monotonic() - self.opened,
                 )
             )
+
+
+class _Taken:
+    """Stands where a reader would, and waits for nothing."""
+
+    def done(self) -> bool:
+        return True
+
+
+_TAKEN = _Taken()
+
+
+class Above(Protocol):
+    """A layer over a flow: it is told what the wire below is told, after it."""
+
+    def data_received(self, data: bytes, /) -> None:
+        """Input, which is not kept here."""
+
+    def eof_received(self) -> object:
+        """The peer's end."""
+
+    def pause_writing(self) -> None:
+        """Enough for now."""
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+
+    def connection_lost(self, exc: BaseException | None, /) -> None:
+        """The flow below is gone."""
+
+
+def below_of(transport: asyncio.BaseTransport) -> Wire | None:
+    """The wire below a transport that is a layer; None for one that stands by itself."""
+    below: Wire | None = getattr(transport, "below", None)
+    return below
 
 
 def _again(error: E) -> E:

@@ -13,13 +13,22 @@ from typing import cast
 
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
-from .base import Arrival, Attempts, Listener, ListenOptions, Transport, Triple
+from .base import (
+    Arrival,
+    Attempts,
+    Listener,
+    ListenOptions,
+    Reloadable,
+    Transport,
+    Triple,
+)
 
 __all__ = [
     "Arrival",
     "Attempts",
     "ListenOptions",
     "Listener",
+    "Reloadable",
     "Transport",
     "Triple",
     "connect",
@@ -32,15 +41,13 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    **dict.fromkeys(
+        ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
+    ),
 }
 
 # What can be said already and not be reached yet.
 _MISSING = {
-    "TLS": "TLS",
-    "OpenSSL": "TLS",
-    "TLSOver": "TLS",
-    "TLSTunnel": "TLS",
-    "TLSNative": "native TLS stack",
     "VchanDirect": "Xen vchan",
     "VchanDomainSocket": "Xen vchan",
     "Vsock": "vsock",

@@ -23,6 +23,7 @@ from ..channels import Input, Output
 from ..context import Context
 from ..endp import Endp
 from ..flow import Flow
+from ..tls.keys import OwnKey
 
 
 class Triple(NamedTuple):
@@ -39,13 +40,15 @@ class ListenOptions:
 
     backlog: how many connections may wait to be accepted. reuse_port: share the port with other
     processes. unix_mode: permission bits of a Unix socket's file; None leaves them to the umask.
-    client_auth: what a TLS client must show: "none", "optional" or "required".
+    client_auth: what a TLS client must show: "none", "optional" or "required". certificates: more
+    than the one of the mode, for clients that ask for their names.
     """
 
     backlog: int = 1024
     reuse_port: bool = False
     unix_mode: int | None = None
     client_auth: str = "none"
+    certificates: tuple[OwnKey, ...] = ()
 
 
 class Arrival(ABC):
@@ -69,6 +72,22 @@ class Arrival(ABC):
         """Close it unopened. Not called after `open`."""
 
 
+class Reloadable(ABC):
+    """Something that a listener has read from files, and can read again while it is used."""
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """The paths it is read from."""
+
+    @abstractmethod
+    async def reload(self) -> None:
+        """Read it again, for clients that arrive from now on.
+
+        Raises OSError or a ConduitError if that fails; then all stays as it was.
+        """
+
+
 class Listener(ABC):
     """Where clients arrive. Open when it is made; `close` gives back all that it holds."""
 
@@ -76,6 +95,11 @@ class Listener(ABC):
 
     endp: Endp
     """How to reach it, with the real port."""
+
+    @property
+    def reloads(self) -> tuple[Reloadable, ...]:
+        """What it has read from files; a plain listener nothing."""
+        return ()
 
     @abstractmethod
     def watch(self, ready: Callable[[], None]) -> None:

@@ -1,0 +1,102 @@
+"""Which TLS stack a plain `TLS` address means."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from ..errors import TLSError, UnsupportedTransport
+
+if TYPE_CHECKING:
+    from .engine import Stack
+
+__all__ = ["TLSLibrary", "set_tls_library", "stack_of", "tls_library"]
+
+_VARIABLE = "CONDUIT_TLS"
+
+
+class TLSLibrary(Enum):
+    """A TLS stack, or none."""
+
+    OPENSSL = "openssl"
+    NATIVE = "native"
+    NO_TLS = "none"
+
+
+_WORDS = {
+    "openssl": TLSLibrary.OPENSSL,
+    "libressl": TLSLibrary.OPENSSL,
+    "native": TLSLibrary.NATIVE,
+    "none": TLSLibrary.NO_TLS,
+    "notls": TLSLibrary.NO_TLS,
+}
+
+_chosen: TLSLibrary | None = None
+
+
+def tls_library() -> TLSLibrary:
+    """The stack that `TLS` addresses use now.
+
+    The first value is what the environment variable CONDUIT_TLS says ("openssl", "libressl",
+    "native", "none" or "notls", in any case); without it OpenSSL if this Python has it, else the
+    native stack, else none.
+
+    Raises TLSError for a CONDUIT_TLS that is none of these words.
+    """
+    global _chosen
+    if _chosen is None:
+        _chosen = _from_environment()
+    return _chosen
+
+
+def set_tls_library(library: TLSLibrary) -> None:
+    """Choose the stack that `TLS` addresses use from now on; open connections keep theirs.
+
+    library: which. That it is not installed is told when it is needed. Raises TypeError for
+    anything else.
+    """
+    global _chosen
+    if not isinstance(library, TLSLibrary):
+        raise TypeError(f"the library must be a conduit.TLSLibrary, not {library!r}")
+    _chosen = library
+
+
+def stack_of(library: TLSLibrary) -> Stack:
+    """The module of a stack. Raises UnsupportedTransport, saying what to do, where it is missing."""
+    if library is TLSLibrary.NO_TLS:
+        raise UnsupportedTransport(
+            "there is no TLS: CONDUIT_TLS or set_tls_library has turned it off, or this Python has "
+            "no ssl module; set CONDUIT_TLS=openssl, or install a Python with OpenSSL"
+        )
+    if library is TLSLibrary.NATIVE:
+        raise UnsupportedTransport(
+            "this version of conduit has no native TLS stack yet; "
+            "use CONDUIT_TLS=openssl, and TLS or OpenSSL addresses"
+        )
+    if not _has_openssl():
+        raise UnsupportedTransport(
+            "this Python was built without OpenSSL (it has no ssl module): install one that has it"
+        )
+    return cast("Stack", import_module("conduit.tls.openssl"))
+
+
+def _from_environment() -> TLSLibrary:
+    word = os.environ.get(_VARIABLE, "").strip()
+    if word:
+        try:
+            return _WORDS[word.lower()]
+        except KeyError:
+            raise TLSError(
+                f"{_VARIABLE}={word!r} names no TLS library: it is one of {', '.join(_WORDS)}"
+            ) from None
+    return TLSLibrary.OPENSSL if _has_openssl() else TLSLibrary.NO_TLS
+
+
+def _has_openssl() -> bool:
+    try:
+        import ssl  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,341 @@
+"""TLS over any other transport, by whichever stack the address asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, cast
+
+from .. import client, endp, events, flow, server
+from .._fields import unchecked
+from ..channels import Wire, pair, wire_of
+from ..context import Context
+from ..errors import TLSError
+from ..tls.engine import (
+    ClientAuth,
+    ClientCredentials,
+    ClientSettings,
+    Engine,
+    ServerCredentials,
+    ServerSettings,
+    Stack,
+)
+from ..tls.keys import OwnKey
+from ..tls.layer import TLSTransport
+from ..tls.library import TLSLibrary, stack_of, tls_library
+from ..tls.trust import Trust
+from . import connect as connect_below
+from . import listen as listen_below
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+
+ClientTLS: TypeAlias = (
+    client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
+)
+ServerTLS: TypeAlias = server.TLS | server.TLSNative | server.OpenSSL | server.TLSOver
+
+
+# Connecting ---------------------------------------------------------------------------------------
+
+
+async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple:
+    """Connect to what carries it, and do the handshake as a client."""
+    credentials = await client_credentials(ctx, _library_for(target))
+    hostname = target.hostname
+    if isinstance(target, client.TLSTunnel):
+        check_unread(wire_of(target.ic))
+        engine = credentials.engine(asked(hostname), None)
+        below = Triple(cast("flow.Flow", wire_of(target.oc).flow), target.ic, target.oc)
+        made = flow.Tunnel(
+            hostname, target.ic, target.oc, origin=endp.TLSTunnel(hostname, target.ic, target.oc)
+        )
+        return await secured(below, engine, ctx, lambda _: made, what=str(target))
+    over = (
+        target.client
+        if isinstance(target, client.TLSOver)
+        else unchecked(client.TCP, ip=target.ip, port=target.port)
+    )
+    engine = credentials.engine(asked(hostname), (hostname, over))
+    below = await connect_below(over, ctx, attempts)
+    return await secured(
+        below, engine, ctx, lambda _: flow_over(below.flow, hostname), what=str(target)
+    )
+
+
+def asked(hostname: str) -> str:
+    """Whom the peer's certificate must be for, as certificates and SNI write it."""
+    return hostname.partition("%")[0].removesuffix(".")
+
+
+async def client_credentials(
+    ctx: Context, library: TLSLibrary, own_key: OwnKey | None = None
+) -> ClientCredentials:
+    """What `ctx` says about connecting, loaded by a stack: once, off the loop.
+
+    own_key: what to show instead of the context's.
+    """
+    if own_key is None and ctx.ssl_ctx is None:
+        # An ssl_ctx has had it since `init`.
+        own_key = ctx.tls_own_key
+    settings = ClientSettings(
+        trust=_trust_of(ctx),
+        own_key=own_key,
+        alpn=ctx.alpn,
+        check_hostname=ctx.ssl_client_verify.hostname,
+        check_ip=ctx.ssl_client_verify.ip,
+        ssl_ctx=ctx.ssl_ctx,
+        key_log=_key_log(ctx),
+    )
+    if settings.ssl_ctx is not None and library is not TLSLibrary.OPENSSL:
+        raise TLSError(
+            "the context has an ssl_ctx, which only OpenSSL can use; for the native stack give a "
+            "tls_authenticator instead"
+        )
+    key = (library, settings)
+    known = ctx.tls_loaded.get(key)
+    if known is not None:
+        return cast("ClientCredentials", known)
+    # Those who need it at the same time wait for the same thread; none of them can cancel it.
+    pending = (key, asyncio.get_running_loop())
+    loading = ctx.tls_loaded.get(pending)
+    if loading is None:
+        stack = stack_of(library)
+        loading = asyncio.ensure_future(asyncio.to_thread(stack.load_client, settings))
+        ctx.tls_loaded[pending] = loading
+        loading.add_done_callback(lambda _: ctx.tls_loaded.pop(pending))
+        # Heard by whoever waits, if they still do.
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+    credentials = await asyncio.shield(cast("asyncio.Future[ClientCredentials]", loading))
+    return cast("ClientCredentials", ctx.tls_loaded.setdefault(key, credentials))
+
+
+def _library_for(address: ClientTLS | ServerTLS) -> TLSLibrary:
+    if isinstance(address, client.OpenSSL | server.OpenSSL):
+        return TLSLibrary.OPENSSL
+    if isinstance(address, client.TLSNative | server.TLSNative):
+        return TLSLibrary.NATIVE
+    return tls_library()
+
+
+def _trust_of(ctx: Context) -> Trust | None:
+    trust = ctx.tls_authenticator
+    if trust is not None and not isinstance(trust, Trust):
+        raise TLSError(
+            f"tls_authenticator must be made by conduit.trust (os, ca, fingerprint), not {trust!r}"
+        )
+    return trust
+
+
+def _key_log(ctx: Context) -> str | None:
+    return ctx.key_log or os.environ.get("SSLKEYLOGFILE") or None
+
+
+# What both sides share ----------------------------------------------------------------------------
+
+
+async def secured(
+    below: Triple,
+    engine: Engine,
+    ctx: Context,
+    flow_of: Callable[[Engine], flow.Flow],
+    *,
+    what: str,
+) -> Triple:
+    """Do a handshake over a flow, and make the flow that stands over it.
+
+    below: belongs to the result from now on, and is closed if this fails. flow_of: called with the
+    engine when the handshake is done. what: the address, for errors.
+    """
+    wire_below = wire_of(below.oc)
+    started = time.perf_counter()
+    wire = Wire(wire_below.loop, ctx.close_timeout)
+    layer = TLSTransport(wire_below, engine, wire, allow_truncation=ctx.allow_truncation)
+    try:
+        await layer.handshake()
+    except TLSError as error:
+        error.args = (f"{what}: {error}", *error.args[1:])
+        raise
+    wire.flow = flow_of(engine)
+    if not isinstance(wire.flow, flow.Tunnel):
+        # The flow below is a part of this one, and nobody else's to be told of.
+        wire_below.flow = None
+    if events.observers:
+        events.emit(events.Handshake(wire.flow, time.perf_counter() - started))
+    return Triple(wire.flow, *pair(wire))
+
+
+def flow_over(lower: flow.Flow, host: str) -> flow.Flow:
+    """The flow of TLS over another: the same, but for where it comes from."""
+    origin = endp.TLS(host, lower.origin or endp.Unknown("a flow without an address"))
+    if type(lower) is flow.TCP:
+        return flow.TCP(lower.fd, lower.ip, lower.port, origin=origin)
+    return dataclasses.replace(lower, origin=origin)
+
+
+def check_unread(wire: Wire) -> None:
+    """Raise TLSError if the peer has said something in the clear that nobody has read.
+
+    Whoever is on the way may have put it there, to be taken for a part of what is secured.
+    """
+    unread = len(wire.buffer)
+    if unread:
+        raise TLSError(
+            f"{unread} bytes came in before TLS began and were not read: they may be injected; "
+            "read them before, or give the connection up"
+        )
+
+
+# Serving ------------------------------------------------------------------------------------------
+
+
+async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[Listener]:
+    """Load the certificates, and listen on what carries it."""
+    keys = (OwnKey(mode.crt_file, mode.key_file, mode.password), *options.certificates)
+    settings = server_settings(ctx, keys, options.client_auth)
+    certificates = Certificates(stack_of(_library_for(mode)), settings)
+    await certificates.reload()
+    over = mode.mode if isinstance(mode, server.TLSOver) else server.TCP(mode.port, ip=mode.ip)
+    return [
+        TLSListener(listener, certificates, ctx)
+        for listener in await listen_below(over, ctx, options)
+    ]
+
+
+def server_settings(ctx: Context, keys: Iterable[OwnKey], client_auth: str) -> ServerSettings:
+    """The settings of a server. Raises TLSError for a `client_auth` that nothing can be held to."""
+    trust = _trust_of(ctx)
+    if client_auth != "none":
+        if trust is None or (trust.verifies and trust.anchors == "os" and not trust.pins):
+            raise TLSError(
+                f"client_auth={client_auth!r}: say whose certificates clients must have, by "
+                "tls_authenticator=conduit.trust.ca(...) in conduit.init; the authorities of the "
+                "operating system never authenticate clients"
+            )
+        if not trust.verifies:
+            raise TLSError(
+                f"client_auth={client_auth!r} with insecure_no_verification() would check nobody: "
+                "use trust.ca or trust.fingerprint, or client_auth='none'"
+            )
+    return ServerSettings(
+        keys=tuple(keys),
+        trust=trust,
+        alpn=ctx.alpn,
+        client_auth=cast("ClientAuth", client_auth),
+        key_log=_key_log(ctx),
+    )
+
+
+class Certificates(Reloadable):
+    """The certificates of a server as they were last read."""
+
+    def __init__(self, stack: Stack, settings: ServerSettings) -> None:
+        self._stack = stack
+        self._settings = settings
+        self._loaded: ServerCredentials | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """As of all that can be read again."""
+        files = [file for key in self._settings.keys for file in (key.crt_file, key.key_file)]
+        trust = self._settings.trust
+        if self._settings.client_auth != "none" and trust is not None:
+            files += [one for one in trust.anchors or () if isinstance(one, str) and one != "os"]
+        return tuple(files)
+
+    @property
+    def loaded(self) -> ServerCredentials:
+        """The latest that could be read."""
+        assert self._loaded is not None, "listen reads them first"
+        return self._loaded
+
+    async def reload(self) -> None:
+        """As of all that can be read again."""
+        self._loaded = await asyncio.to_thread(self._stack.load_server, self._settings)
+
+
+class TLSListener(Listener):
+    """A listener whose clients do a handshake.
+
+    below: the listener that it stands over, and closes with itself. certificates: what to show.
+    """
+
+    __slots__ = ("_below", "_certificates", "_ctx")
+
+    def __init__(self, below: Listener, certificates: Certificates, ctx: Context) -> None:
+        self._below = below
+        self._certificates = certificates
+        self._ctx = ctx
+        names = certificates.loaded.names
+        self.endp = endp.TLS(names[0] if names else "localhost", below.endp)
+
+    @property
+    def reloads(self) -> tuple[Reloadable, ...]:
+        """As of every listener."""
+        return (self._certificates, *self._below.reloads)
+
+    def watch(self, ready: Callable[[], None]) -> None:
+        """As of every listener."""
+        self._below.watch(ready)
+
+    def unwatch(self) -> None:
+        """As of every listener."""
+        self._below.unwatch()
+
+    def accept(self) -> Arrival:
+        """As of every listener."""
+        return TLSArrival(self._below.accept(), self._certificates, self._ctx)
+
+    def unpublish(self) -> None:
+        """As of every listener."""
+        self._below.unpublish()
+
+    def close(self) -> None:
+        """As of every listener."""
+        self._below.close()
+
+
+class TLSArrival(Arrival):
+    """A client that has a handshake before it."""
+
+    __slots__ = ("_below", "_certificates", "_ctx")
+
+    handshakes = True
+
+    def __init__(self, below: Arrival, certificates: Certificates, ctx: Context) -> None:
+        self._below = below
+        self._certificates = certificates
+        self._ctx = ctx
+
+    async def open(self, on_closed: Callable[[], None]) -> Triple:
+        """As of every arrival."""
+        below = await self._below.open(on_closed)
+        wire = wire_of(below.oc)
+        try:
+            engine = self._certificates.loaded.engine()
+            return await secured(
+                below,
+                engine,
+                self._ctx,
+                lambda engine: flow_over(below.flow, _host_of(below, engine)),
+                what=f"a client at {below.flow}",
+            )
+        except BaseException:
+            # The server takes the place back itself when this raises.
+            wire.on_closed = None
+            wire.abort()
+            raise
+
+    def discard(self) -> None:
+        """As of every arrival."""
+        self._below.discard()
+
+
+def _host_of(below: Triple, engine: Engine) -> str:
+    """What a client is called: by its address, or where it has none, by what it asked for."""
+    match below.flow:
+        case flow.TCP(_, ip, _):
+            return str(ip).partition("%")[0]
+        case _:
+            return engine.facts().sni or "localhost"
