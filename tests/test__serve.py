@@ -229,10 +229,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_opened(way, options,
 @pytest.mark.parametrize(
     "mode",
     [
-        server.TLS("a.crt", "a.key", None, 0),
-        server.OpenSSL("a.crt", "a.key", None, 0),
         server.TLSNative("a.crt", "a.key", None, 0),
-        server.TLSOver(server.TCP(0), "a.crt", "a.key"),
         server.VchanDirect(1, "port"),
         server.VchanDomainSocket("domain", "port"),
         server.Launchd("name"),

@@ -21,6 +21,7 @@ import conduit
 
 MODULES = [
     "client", "endp", "events", "flow", "resolver", "server", "testing", "text", "transports",
+    "trust",
 ]  # fmt: skip
 
 # Said by the design, and others rely on it; a name more is no error here.
@@ -55,6 +56,11 @@ PROMISED = [
     "serve",
     "server",
     "set_max_active",
+    "set_tls_library",
+    "start_tls",
+    "tls_library",
+    "trust",
+    "TLSLibrary",
 ]
 
 

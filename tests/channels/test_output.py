@@ -10,7 +10,6 @@ import gc
 import mmap
 import os
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -739,11 +738,6 @@ class TestIsClosing:
     async def test_from_the_moment_of_abort(self, flow):
         flow.oc.transport.abort()
         assert flow.oc.is_closing()
-
-
-async def test_start_tls_is_not_there_yet(flow):
-    with pytest.raises(conduit.UnsupportedTransport):
-        await flow.oc.start_tls(ssl.create_default_context(), server_hostname="example.com")
 
 
 async def test_repr_says_what_it_is_and_how_it_is(flow):

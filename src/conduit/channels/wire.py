@@ -305,11 +305,14 @@ class Wire(asyncio.Protocol):
     def check_failure(self) -> None:
         """Raise what ended the flow, unless the input came to its proper end before."""
         if self.exception is not None and (self.aborted or not self.eof):
-            error = _again(self.exception)
-            if isinstance(error, TruncatedError):
-                # What a caller for whom half is better than nothing may use; it can be read, too.
-                error.partial = bytes(self.buffer)
-            raise error
+            raise self._failure(self.exception)
+
+    def _failure(self, exception: BaseException) -> BaseException:
+        error = _again(exception)
+        if isinstance(error, TruncatedError):
+            # For a caller to whom half is better than nothing; it can be read, too.
+            error.partial = bytes(self.buffer)
+        return error
 
     def carry(self, above: Above) -> bytes:
         """Give all that comes in to a layer from now on; its own channels are of no use any more.

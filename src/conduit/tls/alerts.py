@@ -66,7 +66,8 @@ _MEANINGS = {
     ),
     "no_certificate": _OLD,
     "bad_certificate": (
-        "it could not make sense of our certificate or its signatures, or wanted one and got none"
+        "it refused our certificate, which may be for another name, not valid yet, damaged, or of "
+        "a key that is too weak"
     ),
     "unsupported_certificate": (
         "our certificate is not for this use (its extended key usage), or has a kind of key that "

@@ -29,7 +29,7 @@ LARGEST = 256 * 1024
 _LONGEST_SERIAL = 64
 
 _USAGES = {
-    "2.5.29.37.0": "any",
+    "2.5.29.37.0": "anyExtendedKeyUsage",
     "1.3.6.1.5.5.7.3.1": "serverAuth",
     "1.3.6.1.5.5.7.3.2": "clientAuth",
     "1.3.6.1.5.5.7.3.3": "codeSigning",
