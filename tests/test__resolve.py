@@ -259,7 +259,8 @@ def authority():
 @pytest.fixture
 def files(authority, tmp_path):
     """The texts of a TLS server's files, and of its authority."""
-    own = authority.issue("db.example", "xn--bcher-kva.example").write(tmp_path)
+    names = ("db.example", "xn--bcher-kva.example", "xn--strae-oqa.example")
+    own = authority.issue(*names).write(tmp_path)
     return f"crt={own.crt_file}&key={own.key_file}", authority.write(tmp_path)
 
 
@@ -273,6 +274,7 @@ def port_below(srv) -> int:
 HOSTS: dict[str, resolver.Place] = {
     "db.example": ["127.0.0.2", "127.0.0.1"],
     "bücher.example": "127.0.0.1",
+    "straße.example": "127.0.0.1",  # the older IDNA takes it for strasse.example
     "other.example": ["127.0.0.2", "127.0.0.1"],
 }
 
@@ -286,6 +288,8 @@ async def test_certificate_is_checked_for_the_name_that_was_written(files):
         for target, ctx in (
             (f"https://db.example:{port}/path", ours),
             (f"https://Bücher.Example.:{port}", ours),
+            (f"https://straße.example:{port}", ours),
+            (f"tls://straße.example:{port}?ca={ca}", plain),
             (f"tls://DB.example.:{port}?ca={ca}", plain),
             (f"tls://other.example:{port}?ca={ca}&hostname=db.example", plain),
         ):

@@ -1,5 +1,6 @@
 """Contexts as the options of a text tailor them."""
 
+import gc
 import ssl
 from ipaddress import ip_address
 
@@ -7,7 +8,7 @@ import pytest
 
 import conduit
 from conduit import trust
-from conduit._tailored import tailored
+from conduit._tailored import _known, tailored
 
 ONE = "11" * 32
 TWO = "22" * 32
@@ -35,6 +36,17 @@ async def test_same_options_give_the_same_context():
     assert tailored(ctx, ca=("/a",)) is tailored(ctx, ca=("/a",))
     assert tailored(ctx, ca=("/a",)) is not tailored(ctx, ca=("/b",))
     assert tailored(ctx, ca=("/a",)) is not tailored(other, ca=("/a",))
+
+
+async def test_contexts_are_not_kept_for_ever():
+    ctx = await conduit.init()
+    for n in range(500):
+        assert tailored(ctx, ca=(f"/{n}",)).tls_authenticator == trust.ca(f"/{n}")
+    assert len(_known[ctx]) <= 64
+    before = len(_known)
+    del ctx
+    gc.collect()
+    assert len(_known) < before
 
 
 async def test_whom_to_trust():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .context import Context, IPAddress
 from .errors import AddressError
@@ -32,14 +32,26 @@ def tailored(
     for either beside an `ssl_ctx`, which has a trust of its own.
     """
     told = (src, alpn, keepalive, ca, fingerprint)
-    return ctx if told == _NOTHING else _tailored(ctx, *told)
+    if told == _NOTHING:
+        return ctx
+    known = _known.setdefault(ctx, {})
+    found = known.get(told)
+    if found is None:
+        if len(known) >= _MOST:
+            known.clear()
+        found = known[told] = _made(ctx, *told)
+    return found
 
 
 _NOTHING = (None,) * 5
 
+_MOST = 64
+"""How many contexts are remembered for each; more texts than that are not from a configuration."""
 
-@lru_cache(maxsize=256)
-def _tailored(
+_known: WeakKeyDictionary[Context, dict[object, Context]] = WeakKeyDictionary()
+
+
+def _made(
     ctx: Context,
     src: tuple[IPAddress, ...] | None,
     alpn: tuple[str, ...] | None,

@@ -37,7 +37,7 @@ class Verify:
     ip: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
 class Context:
     """The settings that connections and servers share. Made by `init`; read-only.
 
