@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from types import coroutine
 from typing import Any
 
-from .interface import BACKLOG, MESSAGE, READ_SIZE, Kind, Place, Runtime, WrongEcho, check_amount
+from .interface import BACKLOG, MESSAGE, READ_SIZE, Connected, Kind, Place, Runtime, WrongEcho, check_amount
 
 
 @coroutine
@@ -114,18 +114,20 @@ class SystemCalls:
             server.recv(READ_SIZE)
             server.close()
 
-    async def ping_pong(self, place: Place, count: int, size: int) -> None:
+    async def ping_pong(self, place: Place, count: int, size: int, connected: Connected) -> None:
         message = bytes(size)
         with self._connect(place) as client, self._accept(place) as server:
+            connected()
             for _ in range(count):
                 client.send(message)
                 server.send(_receive(server, READ_SIZE))
                 _receive(client, size)
 
-    async def bulk(self, place: Place, count: int, size: int) -> None:
+    async def bulk(self, place: Place, count: int, size: int, connected: Connected) -> None:
         expected, sent, received = count * size, 0, 0
         piece = memoryview(bytes(size))
         with self._connect(place) as client, self._accept(place) as server:
+            connected()
             while received < expected:
                 if sent < expected:
                     # What a short send left of this piece goes out at the next turn.
