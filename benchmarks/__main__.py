@@ -124,7 +124,8 @@ def _measure(
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        if any(row.kind in TLS_KINDS for row in (*rate_rows, *memory_rows)):
+        kinds = {row.kind for row in rate_rows} | {row.kind for row in memory_rows}
+        if kinds.intersection(TLS_KINDS):
             certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
         for row in rate_rows:
@@ -201,8 +202,9 @@ def _options() -> argparse.Namespace:
         f"{report.LOWEST_SHARE} of the one in {RECORDED.name}",
     )
     parser.add_argument(
-        "--rows", metavar="PATTERN", help="only these rows: a part of the name or *; "
-        "several with commas between them"
+        "--rows",
+        metavar="PATTERN",
+        help="only these rows: a part of the name or *; several with commas between them",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument(

@@ -122,7 +122,7 @@ def rate_panels(subject: str) -> tuple[Panel, ...]:
 
 
 def _plain_panels(subject: str) -> tuple[Panel, ...]:
-    uvloop, standard = Variant.both(subject, "uvloop"), Variant.both(subject, "asyncio")
+    uvloop = Variant.both(subject, "uvloop")
     server, client = Variant(subject, "protocol", "uvloop"), Variant("protocol", subject, "uvloop")
     trio, twisted = Variant.both("trio", "trio"), Variant.both("twisted", "epoll-reactor")
     floor = Variant.both("system-calls", "none")
@@ -165,7 +165,8 @@ def _plain_panels(subject: str) -> tuple[Panel, ...]:
 
 def _tls_panels(subject: str) -> tuple[Panel, ...]:
     uvloop, streams = Variant.both(subject, "uvloop"), Variant.both("streams", "uvloop")
-    return _panels(
+    floor = Comparison(uvloop, Variant.both("system-calls", "none"), "floor")
+    panels = _panels(
         TLS_KINDS,
         (
             f"TLS: {subject} on uvloop, both ends, relative to",
@@ -177,7 +178,7 @@ def _tls_panels(subject: str) -> tuple[Panel, ...]:
             ),
         ),
         (
-            f"TLS: {subject} at one end, streams at the other (uvloop), relative to streams at both",
+            f"TLS: {subject} and streams as the two ends (uvloop), relative to streams as both",
             (
                 Comparison(Variant(subject, "streams", "uvloop"), streams, "server"),
                 Comparison(Variant("streams", subject, "uvloop"), streams, "client"),
@@ -186,6 +187,14 @@ def _tls_panels(subject: str) -> tuple[Panel, ...]:
         (
             f"TLS: {subject} on the standard library's loop, both ends, relative to",
             _on_the_standard_loop(subject),
+        ),
+    )
+    # One layer can stand on a socket itself; a second would need memory between them.
+    return (
+        *panels,
+        *_panels(
+            ("tls", "tls-resumed"),
+            (f"TLS: {subject} on uvloop, both ends, relative to OpenSSL on sockets", (floor,)),
         ),
     )
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from .certificates import OPENSSL_SETTINGS
 from .peers.interface import TLS_KINDS, Kind
+from .peers.tls_contexts import OPENSSL_SETTINGS
 from .variants import Variant
 from .worker import Answer, Order
 

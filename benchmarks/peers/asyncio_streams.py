@@ -6,6 +6,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from . import reader_writer, tls_contexts
 from .interface import BACKLOG, Connected, Kind, Place
@@ -23,7 +24,7 @@ def _handle_tls_in_tls(directory: str) -> Callable[[StreamReader, StreamWriter],
 
     def handle(reader: StreamReader, writer: StreamWriter) -> Awaitable[None]:
         # Before anything of the inner handshake can come in, and be taken for data.
-        writer.transport.pause_reading()
+        cast(asyncio.Transport, writer.transport).pause_reading()
         return inner(reader, writer)
 
     async def inner(reader: StreamReader, writer: StreamWriter) -> None:

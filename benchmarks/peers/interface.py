@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["tcp", "unix", "tls", "tls-resumed", "tls-in-tls"]
-"""What to listen on. All kinds of TLS are over TCP; `tls-resumed` is one whose clients take up, with
-each connection, the session that the one before it was given."""
+"""What to listen on. All kinds of TLS are over TCP; `tls-resumed` is one whose clients take up,
+with each connection, the session that the one before it was given."""
 
 TLS_KINDS: tuple[Kind, ...] = ("tls", "tls-resumed", "tls-in-tls")
 

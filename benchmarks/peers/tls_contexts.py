@@ -70,10 +70,16 @@ class Clients:
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        # Each session is used once, as Conduit does it and RFC 8446 advises.
+        return self._wrap_bio(incoming, outgoing, server_side, server_hostname, self.take())
+
+    def take(self) -> ssl.SSLSession | None:
+        """The session of the connection before, if there is one and it is to be resumed.
+
+        Each is used once, as Conduit does it and RFC 8446 advises.
+        """
         session, self._session = self._session, None
         self._took_one = session is not None
-        return self._wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        return session
 
     def talked(self, connection: object) -> None:
         """Keep the session of a connection on which the server has spoken; and look at it.
