@@ -308,6 +308,8 @@ class TLSTransport(asyncio.Transport):
             above.data_received(data)
         if engine.ended:
             above.eof_received()
+        elif engine.failure is not None:
+            self._fail(engine.failure)
 
     def _send_answers(self) -> None:
         answers = self._engine.to_send()
