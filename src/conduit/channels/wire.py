@@ -245,7 +245,8 @@ class Wire(asyncio.Protocol):
         if isinstance(exc, OSError) and exc.errno == errno.ENOTCONN:
             # What uvloop says when the peer's reset is found out by ending our side.
             exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if exc is not None and not self.closing:
+        if exc is not None and not self.closing and self.exception is None:
+            # What came first is the cause.
             self.exception = exc.with_traceback(None)
         self.unsent = (self.transport.get_write_buffer_size() or self.unsent) + self.held_size
         self._drop_held()
@@ -331,6 +332,8 @@ class Wire(asyncio.Protocol):
         if self.exception is None and not self.ended:
             self.exception = error
             self.wake_reader()
+            if self.above is not None:
+                self.above.fail_input(error)
 
     def fail(self, error: BaseException) -> None:
         """The flow has failed, though its transport is not gone yet: tell everyone who waits."""
@@ -340,6 +343,8 @@ class Wire(asyncio.Protocol):
             self.exception = error
         self.wake_reader()
         self._fail_drainers()
+        if self.above is not None:
+            self.above.fail(error)
 
     def resume_reading(self) -> None:
         """Let input in again, if it is held back."""
@@ -368,7 +373,7 @@ class Wire(asyncio.Protocol):
             # The transport may know of a failure but not have told yet; it does when the loop
             # turns. A loop of writes and drains would never let it turn.
             await asyncio.sleep(0)
-        if self.lost or self.refused:
+        if self.lost or self.refused or (self.exception is not None and self.transport.is_closing()):
             raise self.gone()
         if not self.writing_paused:
             return
@@ -599,6 +604,12 @@ class Above(Protocol):
 
     def resume_writing(self) -> None:
         """There is room again."""
+
+    def fail_input(self, error: BaseException, /) -> None:
+        """No more input will come, for want of a proper end."""
+
+    def fail(self, error: BaseException, /) -> None:
+        """The flow below has failed, and will be gone soon."""
 
     def connection_lost(self, exc: BaseException | None, /) -> None:
         """The flow below is gone."""

@@ -135,6 +135,22 @@ class TLSTransport(asyncio.Transport):
         if not self._unencrypted and not self.below.writing_paused and not self.above.lost:
             self.above.resume_writing()
 
+    def fail_input(self, error: BaseException) -> None:
+        """The flow below, itself a layer, was cut short."""
+        if self._handshaking is not None:
+            self._end_handshake(error)
+        elif not self._engine.ended:
+            self.above.fail_input(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The flow below, itself a layer, has failed and is being closed."""
+        self._closing = True
+        self._unencrypted = _NOTHING
+        if self._handshaking is not None:
+            self._end_handshake(error)
+        else:
+            self.above.fail(error)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The flow below is gone."""
         self._closing = True
@@ -199,7 +215,9 @@ class TLSTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether nothing more can be written."""
-        return self._closing
+        below = self.below
+        # The flow below may know of a failure that it has not told yet.
+        return self._closing or below.closing or below.lost or below.transport.is_closing()
 
     def pause_reading(self) -> None:
         """Leave input to the flow below."""
@@ -214,7 +232,7 @@ class TLSTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Whether input is taken in."""
-        return not self._paused and not self._closing
+        return not self._paused and not self.is_closing()
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are written and not given to the operating system, about as many."""
@@ -361,9 +379,7 @@ class TLSTransport(asyncio.Transport):
     def _fail(self, error: TLSError) -> None:
         """The peer sent what cannot be, or an alert: it is told, and the flow ends."""
         self._send_answers()
-        self._closing = True
-        self._unencrypted = _NOTHING
-        self.above.fail(error)
+        self.fail(error)
         self.below.close()
 
 
