@@ -255,8 +255,9 @@ class Wire(asyncio.Protocol):
         closers, self.closers = self.closers, None
         wake(closers)
         self._tell_closed(exc)
-        if self.above is not None:
-            self.above.connection_lost(exc)
+        above, self.above = self.above, None
+        if above is not None:
+            above.connection_lost(exc)
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
             on_closed()
@@ -340,7 +341,8 @@ class Wire(asyncio.Protocol):
         if self.lost or self.closing:
             return
         if self.exception is None:
-            self.exception = error
+            # Its traceback would lead back here.
+            self.exception = error.with_traceback(None)
         self.wake_reader()
         self._fail_drainers()
         if self.above is not None:

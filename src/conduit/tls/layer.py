@@ -101,6 +101,8 @@ class TLSTransport(asyncio.Transport):
             raise
         finally:
             self._handshaking = None
+            # It has the exception, which has this frame.
+            del handshaking
 
     # What the wire below tells.
 
@@ -161,6 +163,8 @@ class TLSTransport(asyncio.Transport):
         if exc is None and not (self._engine.ended or self.above.ended):
             self._cut_short()
         self.above.connection_lost(exc)
+        # Each would keep the other, and OpenSSL's memory, until garbage is collected.
+        del self.above
 
     # What the wire above asks for.
 
@@ -237,6 +241,8 @@ class TLSTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         """How many bytes are written and not given to the operating system, about as many."""
         below = self.below
+        if below.lost and not hasattr(self, "above"):
+            return 0
         unsent = below.unsent if below.lost else below.backlog
         return min(unsent + len(self._unencrypted), self.above.bytes_out)
 

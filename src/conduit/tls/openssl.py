@@ -108,10 +108,10 @@ class OpenSSLEngine(Engine):
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
-                failure = self._error(error)
                 if not pieces:
-                    raise failure from error
-                self.failure = failure
+                    raise self._error(error) from error
+                self.failure = self._error(error)
+                self.failure.__cause__ = error.with_traceback(None)
                 break
             if not data:
                 self.ended = True
