@@ -310,7 +310,7 @@ class Wire(asyncio.Protocol):
             raise self._failure(self.exception)
 
     def _failure(self, exception: BaseException) -> BaseException:
-        error = _again(exception)
+        error = again(exception)
         if isinstance(error, TruncatedError):
             # For a caller to whom half is better than nothing; it can be read, too.
             error.partial = bytes(self.buffer)
@@ -544,7 +544,7 @@ class Wire(asyncio.Protocol):
     def gone(self) -> ConnectionError:
         """The error for those who write to a flow that is gone."""
         if isinstance(self.exception, ConnectionError):
-            return _again(self.exception)
+            return again(self.exception)
         error = ConnectionResetError("the flow is closed: what is written now goes nowhere")
         error.__cause__ = self.exception
         return error
@@ -623,7 +623,7 @@ def below_of(transport: asyncio.BaseTransport) -> Wire | None:
     return below
 
 
-def _again(error: E) -> E:
+def again(error: E) -> E:
     """A copy of an exception that was kept.
 
     The same object raised time and again would collect the traceback of each time, and hold on to

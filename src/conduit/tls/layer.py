@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..channels import Wire
+from ..channels.wire import again
 from ..errors import TLSError, TruncatedError
 from .engine import Engine
 from .facts import Facts
@@ -140,7 +141,7 @@ class TLSTransport(asyncio.Transport):
     def fail_input(self, error: BaseException) -> None:
         """The flow below, itself a layer, was cut short."""
         if self._handshaking is not None:
-            self._end_handshake(error)
+            self._end_handshake(again(error))
         elif not self._engine.ended:
             self.above.fail_input(error)
 
@@ -149,7 +150,7 @@ class TLSTransport(asyncio.Transport):
         self._closing = True
         self._unencrypted = _NOTHING
         if self._handshaking is not None:
-            self._end_handshake(error)
+            self._end_handshake(again(error))
         else:
             self.above.fail(error)
 
@@ -157,9 +158,8 @@ class TLSTransport(asyncio.Transport):
         """The flow below is gone."""
         self._closing = True
         if self._handshaking is not None:
-            self._end_handshake(
-                exc or TLSError("the connection was closed during the TLS handshake")
-            )
+            closed = TLSError("the connection was closed during the TLS handshake")
+            self._end_handshake(closed if exc is None else again(exc))
         if exc is None and not (self._engine.ended or self.above.ended):
             self._cut_short()
         self.above.connection_lost(exc)
