@@ -57,6 +57,7 @@ async def start_tls(
     ctx = ctx or default_ctx()
     ctx.check_process()
     _check_usable(ic, oc)
+    check_unread(wire_of(oc))
     library = tls_library()
     engine: Engine
     if server_side:
@@ -78,6 +79,7 @@ async def start_tls(
             )
         credentials = await client_credentials(ctx, library, own_key)
         engine = credentials.engine(asked(name), (name, f.origin))
+    # What has come in meanwhile is the peer's hello, or will fail as such.
     _check_usable(ic, oc)
     async with asyncio.timeout(timeout):
         return await secured(
@@ -93,7 +95,6 @@ def _check_usable(ic: Input, oc: Output) -> None:
         raise wire.gone() if wire.lost else TLSError("start_tls: the flow is closed already")
     if wire.reader is not None:
         raise RuntimeError("start_tls: another task is reading from this flow")
-    check_unread(wire)
 
 
 def _name_of(f: flow.Flow) -> str | None:
@@ -121,13 +122,13 @@ async def upgrade(
     """
     from .tls.openssl import engine_of_context
 
+    await wire.drain()
     check_unread(wire)
     if not server_side and hostname is None and wire.flow is not None:
         hostname = _name_of(wire.flow)
     engine = engine_of_context(context, server_side=server_side, hostname=hostname)
     below = Wire(wire.loop, wire.close_timeout)
     transport = wire.transport
-    await wire.drain()
     transport.set_protocol(below)
     below.connection_made(transport)
     below.reading_paused = wire.reading_paused
