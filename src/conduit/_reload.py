@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from .errors import TLSError
 from .transports import Listener
 
 _Stamp: TypeAlias = tuple[tuple[int, ...] | None, ...]
@@ -66,8 +67,10 @@ class Reloader:
                 continue
             try:
                 await self.reload()
-            except (OSError, ValueError):
+            except TLSError:
                 pass  # It is in the log; the next change may mend it.
+            except (OSError, ValueError):
+                continue  # So is this. A file that could not be read may be there the next time.
             seen = now
 
 

@@ -229,6 +229,9 @@ class ClientEngine(OpenSSLEngine):
             )
         except ValueError as error:
             raise AddressError(f"{hostname!r} cannot be the name of a TLS peer: {error}") from error
+        except ssl.SSLError as error:
+            # A context of the caller's, made for servers.
+            raise TLSError(f"cannot connect by this ssl_ctx: {error.args[-1]}") from error
         super().__init__(connection, incoming, outgoing, credentials.settings.trust, hostname)
 
     @property
@@ -303,6 +306,8 @@ class Client:
         self._lax: ssl.SSLContext | None = None
         if settings.ssl_ctx is not None and settings.own_key is not None:
             contexts.load_key(settings.ssl_ctx, settings.own_key)
+        if settings.ssl_ctx is not None and settings.key_log is not None:
+            contexts.log_keys(settings.ssl_ctx, settings.key_log)
         if settings.ssl_ctx is None:
             if settings.check_hostname or settings.check_ip:
                 self._checking = self._make(checks_name=True)
