@@ -123,7 +123,8 @@ def _password_of(key: OwnKey) -> str:
 
 
 def _key_error(key: OwnKey, error: ssl.SSLError, asked: bool) -> TLSError:
-    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+    # The last is what it says of a key of another kind, having found no certificate for it.
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return TLSError(f"the key {key.key_file} is not that of the certificate {key.crt_file}")
     if asked:
         return TLSError(f"the password of the key {key.key_file} is wrong, or the file is damaged")
