@@ -302,7 +302,7 @@ async def test_certificate_is_checked_for_the_name_that_was_written(files):
             (f"tls://db.example:{port}?ca={ca}&fingerprint={'11' * 32}", plain),
         ):
             # Not that another address had refused, although that is so.
-            with pytest.raises(conduit.CertificateError):
+            with pytest.raises(conduit.CertificateError, match=rf"^tls://127\.0\.0\.1:{port}\?"):
                 await conduit.connect(target, ctx=ctx)
 
 

@@ -129,7 +129,7 @@ async def init(
     sides, rounded up to whole ones; a peer that has vanished is noticed after about twice as many,
     as a connection that fails (default None: never).
     key_log: a file to which the secrets of TLS sessions are written, so that a captured connection
-    can be read; by default the one that the environment variable SSLKEYLOGFILE names, if any.
+    can be read (default: the one that the environment variable SSLKEYLOGFILE names, if any).
 
     Raises AddressError for a `src` that is none, TLSError for settings that exclude each other and
     for an own key that does not fit into the `ssl_ctx`, OSError when its files cannot be read,

@@ -531,11 +531,13 @@ DOTTED = st.lists(PIECES, min_size=1, max_size=4).map(".".join)
 @example("*.b.example", "a.b.example")
 @example("*.example", "a.example")
 @example("a.example", "A.example")
+@example("a.example", "a.example.")
 def test_what_matches_here_matches_for_openssl_too(name, hostname):
     """And the other way, but for names that are none at all."""
     try:
         issued = CA.issue(name, common_name="someone else")
-        near, _ = shake(server(issued), client(CA.pem), hostname)
+        # Whoever connects by OpenSSL takes the dot of a complete name away first.
+        near, _ = shake(server(issued), client(CA.pem), hostname.removesuffix("."))
     except (ValueError, UnicodeError):
         return  # no such certificate, or no such host
     ours = Certificate.read(issued.der).matches(hostname)

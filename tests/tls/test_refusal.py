@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from conduit import CertificateError
 from conduit.testing import Issued
 from conduit.tls.refusal import _EXPLAINED, no_certificate, refused, wrong_fingerprint, wrong_name
-from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, pattern
+from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, pattern, sent_by
 from tests.tls.handshake import VERSIONS, client, server, shake
 
 
@@ -33,8 +33,7 @@ def refused_by_server(issued: Issued, trusted: bytes, version: ssl.TLSVersion) -
     ctx = server(CA.issue("server.example"), trusted=trusted, level=2)
     near, far = shake(ctx, client(None, own=issued, level=0, version=version))
     # OpenSSL does not keep what a refused client sent; whoever calls has seen it on its way.
-    chain = [ssl.PEM_cert_to_DER_cert(pem) for pem in _certificates(issued.crt_pem)]
-    return _said(far, near, asked=None, peer="client", chain=chain)
+    return _said(far, near, asked=None, peer="client", chain=sent_by(issued))
 
 
 def _said(side, _, *, asked, peer, chain=None) -> str:
@@ -48,12 +47,6 @@ def _said(side, _, *, asked, peer, chain=None) -> str:
     assert str(error).isprintable()
     assert len(str(error)) < 500
     return str(error)
-
-
-def _certificates(pem: bytes) -> list[str]:
-    return re.findall(
-        r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", pem.decode(), re.DOTALL
-    )
 
 
 # What both sides refuse ---------------------------------------------------------------------------
@@ -183,6 +176,8 @@ def test_what_has_no_words_of_ours_has_those_of_openssl():
     ([f"n{number}.example" for number in range(50)], "db.example",
      "it is for 'n0.example', 'n1.example', 'n2.example', 'n3.example', 'n4.example' and 45 more;"),
     (["*.db.example"], "a.b.db.example",
+     "it is for '*.db.example'; '*.db.example' stands for exactly one label before the rest"),
+    (["*.db.example"], "db.example",
      "it is for '*.db.example'; '*.db.example' stands for exactly one label before the rest"),
     (["*.example"], "db.example",
      "it is for '*.example'; '*.example' is too wide to count"),
@@ -316,6 +311,18 @@ def test_hostile_names_stay_in_one_short_line():
             error = refused(code, HOSTILE, [der, der], asked=asked, peer="server")
             assert str(error).isprintable()
             assert len(str(error)) < 1000
+
+
+def test_no_more_of_a_chain_is_read_than_a_real_one_has():
+    """Reading for a message must not keep a server busy."""
+    huge = signed_with_names(*[x509.DNSName("a" * 60)] * 600)
+    assert len(huge) > 32 * 1024
+    error = refused(26, "unsuitable purpose", [huge], asked=None, peer="client")
+    assert str(error) == "the client's certificate is refused: unsuitable purpose"
+    assert error.chain == (huge,)
+    own = CA.issue("someone", usages=["server"]).der
+    error = refused(26, "", [own, huge, huge], asked=None, peer="client")
+    assert " is for 'serverAuth' only" in str(error)
 
 
 CHAIN = [CA.issue("db.example", "127.0.0.1").der, CA.intermediate(permitted=["a"]).der, CA.der]

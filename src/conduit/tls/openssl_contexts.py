@@ -187,7 +187,10 @@ def _load_source(context: ssl.SSLContext, source: Source) -> None:
 
 
 def names_of(key: OwnKey) -> tuple[str, ...]:
-    """The names that a certificate of our own is for; none if it is too odd to be read here."""
+    """The names that a certificate of our own is for; none if it is in an odd form.
+
+    OpenSSL, which has loaded it by now, is less strict than we are.
+    """
     text = Path(key.crt_file).read_text("ascii", "ignore")
     start = text.find("-----BEGIN CERTIFICATE-----")
     end = text.find("-----END CERTIFICATE-----", start)
@@ -195,5 +198,4 @@ def names_of(key: OwnKey) -> tuple[str, ...]:
         der = ssl.PEM_cert_to_DER_cert(text[start : end + len("-----END CERTIFICATE-----")])
         return Certificate.read(der).names
     except ValueError:
-        # OpenSSL has taken it before, and it is what will be shown.
         return ()

@@ -80,7 +80,7 @@ async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list
 
 
 class _Reached(NamedTuple):
-    """A connected socket, and what became of the wish."""
+    """A connected socket, the address that it is connected to, and the endpoint that led there."""
 
     sock: socket.socket
     where: endp.TCP
@@ -152,7 +152,7 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     name, port = target.name, target.port
     try:
         # Not by getaddrinfo, which forgets the zone.
-        return [endp.TCP(ip_address(name), port)]
+        return [unchecked(endp.TCP, ip=ip_address(name), port=port)]
     except ValueError:
         pass
     started = asyncio.get_running_loop().time()

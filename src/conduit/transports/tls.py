@@ -67,9 +67,10 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
     )
     engine = credentials.engine(name, session_key(hostname, over))
     below = await connect_below(over, ctx, attempts)
-    return await secured(
-        below, engine, ctx, lambda _: flow_over(below.flow, hostname), what=str(target)
-    )
+    secure = flow_over(below.flow, hostname)
+    # Of several endpoints it may be over, the one that answered.
+    what = str(secure.origin if isinstance(target, client.TLSOver) else target)
+    return await secured(below, engine, ctx, lambda _: secure, what=what)
 
 
 def asked(hostname: str) -> str:
