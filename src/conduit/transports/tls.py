@@ -363,8 +363,9 @@ class TLSListener(Listener):
         self._below = below
         self._certificates = certificates
         self._ctx = ctx
-        names = certificates.loaded.names
-        self.endp = endp.TLS(names[0] if names else "localhost", below.endp)
+        # Nobody can ask for a wildcard.
+        names = (name for name in certificates.loaded.names if "*" not in name)
+        self.endp = endp.TLS(next(names, "localhost"), below.endp)
 
     @property
     def reloads(self) -> tuple[Reloadable, ...]:
