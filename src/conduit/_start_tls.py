@@ -54,7 +54,8 @@ async def start_tls(
 
     Returns the new flow and its channels, which the caller closes.
 
-    Raises TLSError when input came that nobody has read: it was not protected, and may be injected;
+    Raises TLSError when input came that nobody has read: it was not protected, and may be injected
+    (of a server only what is no hello of a client, since that may come as soon as both agree);
     AddressError without a hostname or a key; ValueError for channels that are not of `f`;
     RuntimeError while another task reads, and for channels that carry another flow already;
     ConnectionError for a flow that is closed; OSError or TLSError for a certificate that cannot be
@@ -64,7 +65,7 @@ async def start_tls(
     ctx = ctx or default_ctx()
     ctx.check_process()
     what = f"start_tls on {f!r}"
-    check_usable(ic, oc, what=what)
+    check_usable(ic, oc, what=what, server_side=server_side)
     if wire_of(oc).flow != f:
         raise ValueError(f"{what}: ic and oc are the channels of {wire_of(oc).flow!r}")
     name = hostname or _name_of(f) or ""
@@ -77,7 +78,7 @@ async def start_tls(
         else:
             raise AddressError("say by hostname= whom the peer's certificate must be for")
     # Others had their turn meanwhile.
-    check_usable(ic, oc, what=what)
+    check_usable(ic, oc, what=what, server_side=server_side)
     async with asyncio.timeout(timeout):
         return await secured(
             Triple(f, ic, oc), engine, ctx, lambda _: flow_over(f, name or "localhost"), what=what
@@ -113,7 +114,7 @@ async def upgrade(
 ) -> None:
     """Begin TLS below a wire, whose channels stay: `Output.start_tls`.
 
-    As for `start_tls` there is nothing that may be unread, and a handshake that fails closes all.
+    As for `start_tls` nothing may be unread, and a handshake that fails closes all.
     """
     from .tls.openssl import engine_of_context
 
@@ -126,11 +127,13 @@ async def upgrade(
     with naming("start_tls"):
         check_open(wire)
         # Only now: the peer may have spoken while that waited.
-        check_unread(wire)
+        check_unread(wire, server_side=server_side)
     below = Wire(wire.loop, wire.close_timeout)
     transport = wire.transport
     transport.set_protocol(below)
     below.connection_made(transport)
+    # A hello that has come already.
+    below.buffer, wire.buffer = wire.buffer, b""
     below.reading_paused = wire.reading_paused
     below.eof = wire.eof
     wire.reading_paused = False

@@ -221,10 +221,10 @@ def naming(what: str) -> Generator[None]:
         raise fresh from error
 
 
-def check_usable(ic: Input, oc: Output, *, what: str) -> None:
+def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False) -> None:
     """Raise an error unless TLS can begin on a flow now.
 
-    ic, oc: its channels. what: who wants to, for errors. ValueError for channels of two flows,
+    ic, oc: its channels. what: who wants to, for errors. server_side: by which role. ValueError for channels of two flows,
     TypeError for what is no channel, RuntimeError for a flow that somebody else uses,
     ConnectionError for one that has ended, TLSError for input that nobody has read.
     """
@@ -236,7 +236,7 @@ def check_usable(ic: Input, oc: Output, *, what: str) -> None:
         raise ValueError(f"{what}: ic and oc must be the two channels of one flow")
     with naming(what):
         check_open(wire)
-        check_unread(wire)
+        check_unread(wire, server_side=server_side)
     if wire.reader is not None:
         raise RuntimeError(f"{what}: another task is reading from this flow")
 
@@ -256,17 +256,22 @@ def check_open(wire: Wire) -> None:
         raise TLSError("the output was ended already, by write_eof()")
 
 
-def check_unread(wire: Wire) -> None:
+def check_unread(wire: Wire, *, server_side: bool = False) -> None:
     """Raise TLSError if the peer has said something in the clear that nobody has read.
 
-    Whoever is on the way may have put it there, to be taken for a part of what is secured.
+    Whoever is on the way may have put it there, to be taken for a part of what is secured. Only a
+    server may have something: the hello of a client that was quick, which goes to the handshake and
+    so is protected by it.
     """
     unread = len(wire.buffer)
-    if unread:
+    if unread and not (server_side and wire.buffer[0] == _HANDSHAKE_RECORD):
         raise TLSError(
             f"{unread} bytes came in before TLS began and were not read: they may be injected; "
             "read them before, or give the connection up"
         )
+
+
+_HANDSHAKE_RECORD = 22
 
 
 # Serving ------------------------------------------------------------------------------------------
