@@ -59,7 +59,8 @@ class Reloader:
 
     async def _watch(self, seconds: float) -> None:
         files = [file for one in self._all for file in one.files]
-        seen = await asyncio.to_thread(_stamp, files)
+        # The first look always reads: who knows what has changed since the server did.
+        seen: _Stamp | None = None
         while True:
             await asyncio.sleep(seconds)
             now = await asyncio.to_thread(_stamp, files)

@@ -134,7 +134,7 @@ def _key_error(key: OwnKey, error: ssl.SSLError, asked: bool) -> TLSError:
         return TLSError(f"{key.crt_file} holds no certificate in PEM")
     if not _holds(key.key_file, b"PRIVATE KEY-----"):
         return TLSError(f"{key.key_file} holds no private key in PEM")
-    why = error.reason or error.args[-1]
+    why = error.reason or "one of the two is damaged or was cut short"
     return TLSError(f"cannot use {key.crt_file} with {key.key_file}: {why}")
 
 
