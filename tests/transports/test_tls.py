@@ -829,6 +829,21 @@ async def test_session_is_taken_up_again(key, ctx, version):
                 assert facts.peer_certificate is not None
 
 
+async def test_session_is_kept_by_whoever_ends_before_reading(key, ctx, version):
+    """As many protocols do: the request, its end, then the answer."""
+
+    async def answer(f, ic, oc):
+        await oc.write(await ic.read())
+
+    async with conduit.listen(tls(key), answer) as srv:
+        for resumed in (False, True, True):
+            async with conduit.connect(srv.endps[0], ctx=ctx) as (_, ic, oc):
+                oc.write(b"request")
+                oc.write_eof()
+                assert await ic.read() == b"request"
+                assert oc.get_extra_info("resumed") is resumed
+
+
 async def test_session_is_of_one_peer_and_of_one_context(key, certificates, ctx):
     async with conduit.listen(tls(key), hello) as srv:
         port = port_of(srv)

@@ -244,18 +244,21 @@ class ClientEngine(OpenSSLEngine):
         data = super().read()
         if not self._kept and data:
             self._keep_session()
+            # One that has not come by now may never come: it is not looked for at each read.
+            self._kept = True
         return data
 
     def close_notify(self) -> None:
         """As of every engine."""
         if not self._kept:
+            # Perhaps nothing was read, or only will be: by then there may be a ticket.
             self._keep_session()
         super().close_notify()
 
     def _keep_session(self) -> None:
-        self._kept = True
         session = self._connection.session
         if session is not None and session.has_ticket:
+            self._kept = True
             self._credentials.sessions.keep(self._key, session)
 
     def _check_peer(self) -> None:
