@@ -14,6 +14,7 @@ from conduit import TLSLibrary, client, server, set_tls_library, tls_library
 from conduit.tls import openssl_contexts
 from conduit.tls.engine import Stack as Loader
 from conduit.tls.library import stack_of
+from conduit.tls.native import credentials
 
 Version: TypeAlias = Literal["TLSv1.2", "TLSv1.3"]
 VERSIONS: tuple[Version, ...] = ("TLSv1.2", "TLSv1.3")
@@ -62,8 +63,23 @@ def _openssl_only(version: Version) -> Generator[None]:
         yield
 
 
+@contextmanager
+def _native_only(version: Version) -> Generator[None]:
+    settings = credentials.handshake_settings
+
+    def settings_of_one_version() -> Any:
+        made = settings()
+        made.versions = [(3, 3) if version == "TLSv1.2" else (3, 4)]
+        made.minVersion = made.maxVersion = made.versions[0]
+        return made
+
+    with patch.object(credentials, "handshake_settings", settings_of_one_version):
+        yield
+
+
 STACKS = [
     Stack("openssl", client.OpenSSL, server.OpenSSL, TLSLibrary.OPENSSL, _openssl_only),
+    Stack("native", client.TLSNative, server.TLSNative, TLSLibrary.NATIVE, _native_only),
 ]
 
 PAIRS = list(product(STACKS, STACKS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from ..errors import TLSError, UnsupportedTransport
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["TLSLibrary", "set_tls_library", "stack_of", "tls_library"]
 
 _VARIABLE = "CONDUIT_TLS"
+
+_OF_NATIVE = ("cryptography", "tlslite")  # as they are imported
 
 
 class TLSLibrary(Enum):
@@ -68,13 +71,11 @@ def stack_of(library: TLSLibrary) -> Stack:
     if library is TLSLibrary.NO_TLS:
         raise UnsupportedTransport(
             "there is no TLS: CONDUIT_TLS or set_tls_library has turned it off, or this Python has "
-            "no ssl module; set CONDUIT_TLS=openssl, or install a Python with OpenSSL"
+            "no ssl module; set CONDUIT_TLS=openssl with a Python that has OpenSSL, or CONDUIT_TLS=native "
+            'with pip install "conduit-net[native]"'
         )
     if library is TLSLibrary.NATIVE:
-        raise UnsupportedTransport(
-            "this version of conduit has no native TLS stack yet; "
-            "use CONDUIT_TLS=openssl, and TLS or OpenSSL addresses"
-        )
+        return _native()
     if not _has_openssl():
         raise UnsupportedTransport(
             "this Python was built without OpenSSL (it has no ssl module): install one that has it"
@@ -91,7 +92,31 @@ def _from_environment() -> TLSLibrary:
             raise TLSError(
                 f"{_VARIABLE}={word!r} names no TLS library: it is one of {', '.join(_WORDS)}"
             ) from None
-    return TLSLibrary.OPENSSL if _has_openssl() else TLSLibrary.NO_TLS
+    if _has_openssl():
+        return TLSLibrary.OPENSSL
+    return TLSLibrary.NATIVE if _has_native() else TLSLibrary.NO_TLS
+
+
+def _native() -> Stack:
+    missing = [name for name in _OF_NATIVE if not _is_there(name)]
+    if missing:
+        raise UnsupportedTransport(
+            f"the native TLS stack is not installed ({' and '.join(missing)} missing): "
+            'pip install "conduit-net[native]"'
+        )
+    # It raises UnsupportedTransport itself for a version that it is not made for.
+    return cast("Stack", import_module("conduit.tls.native"))
+
+
+def _has_native() -> bool:
+    return all(map(_is_there, _OF_NATIVE))
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:
+        return False
 
 
 def _has_openssl() -> bool:

@@ -6,17 +6,15 @@ import logging
 import os
 import ssl
 from pathlib import Path
-from typing import Final, cast
 
 from ..errors import TLSError
+from . import key_files
 from .certificate import Certificate
 from .engine import ClientSettings, ServerSettings
 from .keys import OwnKey
 from .trust import Source, Trust
 
 logger = logging.getLogger("conduit")
-
-_LONGEST_PASSWORD: Final = 1023  # what OpenSSL takes
 
 # OpenSSL's own default list holds suites without forward secrecy, and CBC.
 _CIPHERS_OF_TLS12 = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:@SECLEVEL=2"
@@ -87,18 +85,14 @@ def load_key(context: ssl.SSLContext, key: OwnKey) -> None:
     key of another certificate, and for a password that is wrong, missing, or cannot be had.
     """
     for file in (key.crt_file, key.key_file):
-        _check_readable(file)
+        key_files.check_readable(file)
     asked = False
 
     def password() -> str:
         nonlocal asked
         asked = True
-        if key.password is None:
-            # Otherwise OpenSSL would ask on the terminal, and the program would hang.
-            raise TLSError(
-                f"the key {key.key_file} is encrypted: give a function that returns its password"
-            )
-        return _password_of(key)
+        # Without a function of ours OpenSSL would ask on the terminal, and the program would hang.
+        return key_files.password_of(key)
 
     try:
         context.load_cert_chain(key.crt_file, key.key_file, password)
@@ -106,49 +100,15 @@ def load_key(context: ssl.SSLContext, key: OwnKey) -> None:
         raise _key_error(key, error, asked) from error
 
 
-def _password_of(key: OwnKey) -> str:
-    assert key.password is not None
-    try:
-        password = cast("object", key.password(False))
-    except Exception as error:
-        raise TLSError(
-            f"the password of {key.key_file} could not be had: {error or type(error).__name__}"
-        ) from error
-    if not isinstance(password, str):
-        kind = type(password).__name__
-        raise TLSError(f"the password function of {key.key_file} returned {kind}, not a str")
-    if len(password.encode()) > _LONGEST_PASSWORD:
-        raise TLSError(f"the password of {key.key_file} is longer than {_LONGEST_PASSWORD} bytes")
-    return password
-
-
 def _key_error(key: OwnKey, error: ssl.SSLError, asked: bool) -> TLSError:
     # The last is what it says of a key of another kind, having found no certificate for it.
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
-        return TLSError(f"the key {key.key_file} is not that of the certificate {key.crt_file}")
+        return key_files.mismatched(key)
     if asked:
-        return TLSError(f"the password of the key {key.key_file} is wrong, or the file is damaged")
+        return key_files.wrong_password(key)
     if error.reason in ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
-        return TLSError(f"the certificate {key.crt_file} is too weak for TLS: {error.reason}")
-    if not _holds(key.crt_file, b"CERTIFICATE-----"):
-        return TLSError(f"{key.crt_file} holds no certificate in PEM")
-    if not _holds(key.key_file, b"PRIVATE KEY-----"):
-        return TLSError(f"{key.key_file} holds no private key in PEM")
-    why = error.reason or "one of the two is damaged or was cut short"
-    return TLSError(f"cannot use {key.crt_file} with {key.key_file}: {why}")
-
-
-def _check_readable(file: str) -> None:
-    """OpenSSL does not say which file it could not read."""
-    try:
-        with Path(file).open("rb"):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, f"cannot read {file}: {error.strerror}") from error
-
-
-def _holds(file: str, mark: bytes) -> bool:
-    return mark in Path(file).read_bytes()
+        return key_files.too_weak(key, error.reason)
+    return key_files.unusable(key, error.reason)
 
 
 # Anchors ------------------------------------------------------------------------------------------
@@ -172,7 +132,7 @@ def load_anchors(context: ssl.SSLContext, trust: Trust) -> None:
 
 def _load_source(context: ssl.SSLContext, source: Source) -> None:
     if isinstance(source, str):
-        _check_readable(source)
+        key_files.check_readable(source)
         where, data = source, Path(source).read_bytes()
     else:
         where, data = "what was given to trust.ca", source

@@ -53,8 +53,10 @@ class NativeEngine(base.Engine):
 
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
-        if not self.ended:
+        if self._established is None:
             self._incoming += data
+        elif not self.ended:
+            self._established.receive(data)
 
     def handshake(self) -> bool:
         """As of every engine."""
@@ -156,9 +158,11 @@ class NativeEngine(base.Engine):
                 connection.secrets,
                 b"" if tls13 else bytes(session.masterSecret),
             )
-        self._established = Established(
-            self._incoming, reading, writing, tls13=tls13, peer=self.peer
-        )
+        established = Established(reading, writing, tls13=tls13, peer=self.peer)
+        # Whoever has finished may have gone on speaking.
+        established.receive(self._incoming)
+        self._incoming.clear()
+        self._established = established
 
     def _keys_of_tls13(self, connection: Connection, suite: int) -> tuple[Protection, Protection]:
         layer = connection._recordLayer

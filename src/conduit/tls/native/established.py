@@ -49,8 +49,7 @@ class Failed(Exception):
 class Established:
     """One side of it.
 
-    incoming: what is received and not decrypted; what is read is taken out of it. reading, writing:
-    the keys. tls13: which of the two versions it is. peer: its role, for errors.
+    reading, writing: the keys. tls13: which of the two versions it is. peer: its role, for errors.
     """
 
     __slots__ = (
@@ -72,7 +71,6 @@ class Established:
 
     def __init__(
         self,
-        incoming: bytearray,
         reading: Protection,
         writing: Protection,
         *,
@@ -81,7 +79,8 @@ class Established:
     ) -> None:
         self.ended = False
         self.failure: TLSError | None = None
-        self._incoming = incoming
+        # Received, and not decrypted yet.
+        self._incoming: bytes | bytearray = b""
         self._outgoing: list[bytes] = []
         self._reading = reading
         self._writing = writing
@@ -95,6 +94,15 @@ class Established:
         # A message that is not complete yet.
         self._handshake = bytearray()
 
+    def receive(self, data: Buffer) -> None:
+        """As of every engine."""
+        if not self._incoming:
+            self._incoming = bytes(data)
+        elif isinstance(self._incoming, bytearray):
+            self._incoming += data
+        else:
+            self._incoming = bytearray(b"".join((self._incoming, data)))
+
     def read(self) -> bytes:
         """As of every engine; what it fails with after some data is in `failure`."""
         pieces: list[bytes] = []
@@ -102,7 +110,7 @@ class Established:
             self._read(pieces)
         except (Failed, TLSError) as error:
             failure = self._fail(error) if isinstance(error, Failed) else error
-            self._incoming.clear()
+            self._incoming = b""
             if not pieces:
                 raise failure from error.__cause__
             self.failure = failure
@@ -147,7 +155,6 @@ class Established:
         incoming = self._incoming
         available = len(incoming)
         at = 0
-        # One view for all of them: to cut a bytearray copies it.
         with memoryview(incoming) as view:
             while not self.ended and available - at >= _HEADER:
                 header = bytes(view[at : at + _HEADER])
@@ -163,10 +170,10 @@ class Established:
                     self._empty = self._warnings = 0
                 else:
                     self._count_empty()
-        if self.ended:
-            incoming.clear()
-        else:
-            del incoming[:at]
+            if self.ended or at == available:
+                self._incoming = b""
+            elif at:
+                self._incoming = bytearray(view[at:])
 
     def _size(self, header: bytes) -> int:
         size = int.from_bytes(header[3:])

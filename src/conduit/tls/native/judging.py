@@ -145,7 +145,7 @@ def _distinct(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate
     """Without those that lead nowhere else, of which there could be so many ways through them."""
     found: dict[tuple[bytes, bytes, bytes], x509.Certificate] = {}
     for one in certificates:
-        key = one.public_key_bytes() if hasattr(one, "public_key_bytes") else _spki(one)
+        key = _spki(one)
         found.setdefault((one.subject.public_bytes(), one.issuer.public_bytes(), key), one)
     return list(found.values())
 

@@ -52,6 +52,7 @@ _STAND_INS: dict[str, dict[str, object]] = {
         "createAESCCM_8": primitives.unavailable,
         "createRC4": primitives.unavailable,
         "createTripleDES": primitives.unavailable,
+        "tripleDESPresent": False,
     },
     # Its reader of certificates knows few kinds, and computes with numbers of Python; it is no part
     # of the decision whom to trust. Ours keeps the bytes, and lets `cryptography` read the key.
