@@ -71,8 +71,8 @@ def stack_of(library: TLSLibrary) -> Stack:
     if library is TLSLibrary.NO_TLS:
         raise UnsupportedTransport(
             "there is no TLS: CONDUIT_TLS or set_tls_library has turned it off, or this Python has "
-            "no ssl module; set CONDUIT_TLS=openssl with a Python that has OpenSSL, or CONDUIT_TLS=native "
-            'with pip install "conduit-net[native]"'
+            "no ssl module; set CONDUIT_TLS=openssl, with a Python that has OpenSSL, or "
+            'CONDUIT_TLS=native, after pip install "conduit-net[native]"'
         )
     if library is TLSLibrary.NATIVE:
         return _native()

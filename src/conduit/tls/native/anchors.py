@@ -49,9 +49,7 @@ def _of_source(source: Source) -> list[x509.Certificate]:
         ders = pem.certificates(data) if b"-----BEGIN" in data else [data]
         found = [_load(der) for der in ders]
     except ValueError as error:
-        raise TLSError(
-            f"{where}: no certificate of an authority in PEM or DER: {error}"
-        ) from error
+        raise TLSError(f"{where}: no certificate of an authority in PEM or DER: {error}") from error
     if not found:
         raise TLSError(f"{where}: no certificate of an authority in PEM or DER")
     return found

@@ -1,38 +1,32 @@
-"""A handshake by tlslite-ng's state machine, with what it does not check, or not in time.
-
-The generators are the library's way to wait for input: each yields 0 while there is none, and its
-result, once, in the end.
-"""
+"""A handshake by tlslite-ng's state machine, with what it does not check, or not in time."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from ...errors import CertificateError, TLSError
+from . import bases
 from . import tlslite_copy as tlslite
+from .bases import Steps, Version
+from .failures import (
+    DECODE_ERROR,
+    HANDSHAKE_FAILURE,
+    ILLEGAL_PARAMETER,
+    UNSUPPORTED_CERTIFICATE,
+    UNSUPPORTED_EXTENSION,
+)
 from .handshake_records import HandshakeRecords
 from .primitives import OwnCertificate, Signer
 
 __all__ = ["Connection", "Identity", "Refusal"]
 
-Version: TypeAlias = tuple[int, int]
-Steps: TypeAlias = Generator[Any]
-
 TLS12: Version = (3, 3)
 
-_ALERT, _HANDSHAKE = 21, 22
+_ALERT = 21
 _WARNING, _FATAL = 1, 2
-
-# Alerts, by number (RFC 8446, 6).
-HANDSHAKE_FAILURE = 40
-UNSUPPORTED_CERTIFICATE = 43
-ILLEGAL_PARAMETER = 47
-DECODE_ERROR = 50
-UNSUPPORTED_EXTENSION = 110
-CERTIFICATE_REQUIRED = 116
 
 # Warnings of TLS 1.2 that change nothing: of no renegotiation, that the user is tired, and that the
 # name is not known. As many as OpenSSL takes.
@@ -81,14 +75,13 @@ class Identity:
 
     def __init__(self, chain: Sequence[bytes], key: Any) -> None:
         self.key = Signer(key)
-        certificates = []
+        certificates: list[OwnCertificate] = []
         for der in chain:
             certificate = OwnCertificate()
             certificate.parseBinary(der)
             certificates.append(certificate)
-        # What it signs with is known from the key: the certificate may be one that only OpenSSL
-        # reads.
-        certificates[0].__dict__["publicKey"] = self.key
+        # The kind of its key decides on the suite; it is not to be read in each handshake.
+        setattr(certificates[0], "publicKey", self.key)  # noqa: B010
         self.chain: Any = tlslite.x509certchain.X509CertChain(certificates)
 
 
@@ -122,34 +115,6 @@ class Preference:
         return self._chosen.decode() if self._chosen else None
 
 
-if TYPE_CHECKING:
-
-    class _TLSConnection:
-        """What is used of tlslite-ng's TLSConnection."""
-
-        version: Version
-        session: Any
-        closed: bool
-        sock: Any
-        _client: bool
-        _recordLayer: Any
-        _defragmenter: Any
-
-        def __init__(self, sock: Any) -> None: ...
-        def _getMsg(self, expectedType: Any, secondaryType: Any, constructorType: Any) -> Steps: ...
-        def _getNextRecord(self) -> Steps: ...
-        def _sendMsg(self, msg: Any, randomizeFirstBlock: bool, update_hashes: bool) -> Steps: ...
-        def _sendError(self, alertDescription: int, errorStr: str) -> Steps: ...
-        def _queue_message(self, msg: Any) -> None: ...
-        def _server_select_certificate(self, *given: Any) -> Any: ...
-        @staticmethod
-        def _pickServerKeyExchangeSig(*given: Any) -> Any: ...
-        def handshakeClientCert(self, **given: Any) -> Steps: ...
-        def handshakeServerAsync(self, **given: Any) -> Steps: ...
-else:
-    _TLSConnection = tlslite.tlsconnection.TLSConnection
-
-
 class _NoSocket:
     """Where tlslite-ng collects what it writes, to send it in one packet; the engine does that."""
 
@@ -160,7 +125,7 @@ class _NoSocket:
         """Nothing waits."""
 
 
-class _ClientHello(tlslite.messages.ClientHello):  # type: ignore[misc]
+class _ClientHello(bases.ClientHello):
     """Without what tlslite-ng offers unasked, and the engine does not do.
 
     That is to be asked for a certificate later on, and the tickets of TLS 1.2.
@@ -168,9 +133,7 @@ class _ClientHello(tlslite.messages.ClientHello):  # type: ignore[misc]
 
     def create(self, *given: Any, extensions: Any = None, **more: Any) -> Any:
         kept = [
-            one
-            for one in extensions
-            if one.extType not in (_POST_HANDSHAKE_AUTH, _SESSION_TICKET)
+            one for one in extensions if one.extType not in (_POST_HANDSHAKE_AUTH, _SESSION_TICKET)
         ]
         return super().create(*given, extensions=kept, **more)
 
@@ -181,7 +144,7 @@ tlslite.tlsconnection.ClientHello = _ClientHello
 class _ConstantTime(bytearray):
     """Bytes that are compared in a time which does not tell where they differ."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, bytes | bytearray) and hmac.compare_digest(self, other)
@@ -190,7 +153,7 @@ class _ConstantTime(bytearray):
         return not self == other
 
 
-class Connection(_TLSConnection):
+class Connection(bases.TLSConnection):
     """One handshake.
 
     incoming: what is received. judge: decides on the peer's certificates as soon as they are there,
@@ -224,6 +187,11 @@ class Connection(_TLSConnection):
         self._kind = ""
 
     @property
+    def states(self) -> tuple[Any, Any]:
+        """The library's keys for reading, and for writing."""
+        return self._recordLayer._readState, self._recordLayer._writeState
+
+    @property
     def secrets(self) -> list[tuple[bytes, bytes]]:
         """The traffic secrets of TLS 1.3, client's and server's: of the handshake, then of data."""
         secrets: list[tuple[bytes, bytes]] = self._recordLayer.secrets
@@ -235,6 +203,10 @@ class Connection(_TLSConnection):
         alert = tlslite.messages.Alert().create(number, _FATAL)
         for _ in self._sendMsg(alert, True, True):
             pass
+
+    def _refuse(self, alert: int, words: str) -> NoReturn:
+        self.send_alert(alert)
+        raise TLSError(words)
 
     def check_aligned(self) -> None:
         """Raise TLSError for a handshake that goes on in the record of its end."""
@@ -255,10 +227,11 @@ class Connection(_TLSConnection):
     ) -> Steps:
         if isinstance(secondaryType, tuple):
             # It was not offered: decompression has no bound there.
-            secondaryType = tuple(x for x in secondaryType if x != _COMPRESSED_CERTIFICATE)
+            kinds = cast("tuple[int, ...]", secondaryType)
+            secondaryType = tuple(kind for kind in kinds if kind != _COMPRESSED_CERTIFICATE)
         for result in super()._getMsg(expectedType, secondaryType, constructorType):
             if type(result) is not int:
-                yield from self._look_at(result)
+                self._look_at(result)
             yield result
 
     def _getNextRecord(self) -> Steps:
@@ -310,16 +283,16 @@ class Connection(_TLSConnection):
         if given[1].getExtension(13) is None:
             # It would take SHA-1 then, as RFC 5246 has it.
             raise tlslite.errors.TLSHandshakeFailure("No common signature algorithms")
-        return tlslite.tlsconnection.TLSConnection._pickServerKeyExchangeSig(*given, **more)
+        return bases.TLSConnection._pickServerKeyExchangeSig(*given, **more)
 
     # Looking at what has come, before the library does.
 
-    def _look_at(self, message: Any) -> Steps:
+    def _look_at(self, message: object) -> None:
         look = _LOOKS.get(type(message))
         if look is not None:
-            yield from look(self, message)
+            getattr(self, look)(message)
 
-    def _look_at_client_hello(self, hello: Any) -> Steps:
+    def _look_at_client_hello(self, hello: Any) -> None:
         self.client_random = bytes(hello.random)
         name = bytes(hello.server_name or b"")
         self.sni = name.decode("ascii", "replace") or None
@@ -327,30 +300,24 @@ class Connection(_TLSConnection):
         if self._preference is not None:
             self._preference.choose(alpn.protocol_names or () if alpn else ())
             self.alpn = self._preference.chosen
-        return
-        yield
 
-    def _look_at_server_hello(self, hello: Any) -> Steps:
-        yield from self._check_extensions(hello)
+    def _look_at_server_hello(self, hello: Any) -> None:
+        self._check_extensions(hello)
         if hello.getExtension(43) is None:
             # TLS 1.2: whoever does not know of RFC 5746 may be made to take another's beginning
             # for ours, and whoever has something in it takes this for a second handshake.
             renegotiation = hello.getExtension(_RENEGOTIATION)
             if renegotiation is None or renegotiation.renegotiated_connection:
-                yield from self._sendError(
-                    HANDSHAKE_FAILURE, "the server is open to attacks by renegotiation"
-                )
+                self._refuse(HANDSHAKE_FAILURE, "the server is open to attacks by renegotiation")
             self._take_alpn(hello)
 
-    def _look_at_encrypted_extensions(self, extensions: Any) -> Steps:
-        yield from self._check_extensions(extensions)
+    def _look_at_encrypted_extensions(self, extensions: Any) -> None:
+        self._check_extensions(extensions)
         alpn = extensions.getExtension(_ALPN)
         if alpn:
             names = alpn.protocol_names or ()
             if len(names) != 1 or bytes(names[0]) not in self._offered_alpn:
-                yield from self._sendError(
-                    ILLEGAL_PARAMETER, "the server chose a protocol that was not offered"
-                )
+                self._refuse(ILLEGAL_PARAMETER, "the server chose a protocol that was not offered")
         self._take_alpn(extensions)
 
     def _take_alpn(self, message: Any) -> None:
@@ -358,22 +325,22 @@ class Connection(_TLSConnection):
         if alpn and alpn.protocol_names:
             self.alpn = bytes(alpn.protocol_names[0]).decode("utf-8", "replace")
 
-    def _check_extensions(self, message: Any) -> Steps:
+    def _check_extensions(self, message: Any) -> None:
         """A server may only answer to what was asked (RFC 8446, 4.2)."""
         numbers = [one.extType for one in message.extensions or ()]
         # The renegotiation is offered by a cipher suite; a cookie comes unasked.
         if not self._offered.issuperset(set(numbers) - {_RENEGOTIATION, 44}):
-            yield from self._sendError(
+            self._refuse(
                 UNSUPPORTED_EXTENSION, "the server sent an extension that was not asked for"
             )
         if len(set(numbers)) != len(numbers):
-            yield from self._sendError(ILLEGAL_PARAMETER, "the server sent an extension twice")
+            self._refuse(ILLEGAL_PARAMETER, "the server sent an extension twice")
 
-    def _look_at_certificate(self, message: Any) -> Steps:
+    def _look_at_certificate(self, message: Any) -> None:
         chain = message.cert_chain
         self.shown = tuple(bytes(one.bytes) for one in chain.x509List) if chain else ()
         if self._client and not self.shown:
-            yield from self._sendError(DECODE_ERROR, "the server showed no certificate")
+            self._refuse(DECODE_ERROR, "the server showed no certificate")
         refusal = self._judge(self.shown)
         if refusal is not None:
             alert = refusal.alert
@@ -385,35 +352,30 @@ class Connection(_TLSConnection):
             try:
                 self._kind = chain.getEndEntityPublicKey().key_type
             except ValueError:
-                yield from self._sendError(
+                self._refuse(
                     UNSUPPORTED_CERTIFICATE, "the peer's certificate has a key of another kind"
                 )
 
-    def _look_at_certificate_request(self, request: Any) -> Steps:
+    def _look_at_certificate_request(self, request: Any) -> None:
         if self.version <= TLS12 and request.supported_signature_algs:
             # It takes a server that wants no RSA for one that cannot be talked to. This one says
             # nothing: it is SHA-1, which is not used.
             request.supported_signature_algs = [*request.supported_signature_algs, (2, 1)]
-        return
-        yield
 
-    def _look_at_certificate_verify(self, message: Any) -> Steps:
+    def _look_at_certificate_verify(self, message: Any) -> None:
         """tlslite-ng's client of TLS 1.3 takes any algorithm, SHA-1 among them."""
         allowed = _SIGNATURES.get(self._kind, frozenset())
         if self.version <= TLS12 and self._kind == "rsa":
             allowed |= _PKCS1
-        if tuple(message.signatureAlgorithm or ()) not in allowed:
-            yield from self._sendError(
-                ILLEGAL_PARAMETER, "the peer signed in a way that was not offered"
-            )
+        signature = tuple(message.signatureAlgorithm or [])
+        if signature not in allowed:
+            self._refuse(ILLEGAL_PARAMETER, "the peer signed in a way that was not offered")
 
-    def _look_at_finished(self, message: Any) -> Steps:
+    def _look_at_finished(self, message: Any) -> None:
         message.verify_data = _ConstantTime(message.verify_data)
-        return
-        yield
 
 
-class _Records(tlslite.recordlayer.RecordLayer):  # type: ignore[misc]
+class _Records(bases.RecordLayer):
     """tlslite-ng's record layer, on records of ours; it remembers the secrets that it is given."""
 
     def __init__(self, records: HandshakeRecords) -> None:
@@ -422,18 +384,19 @@ class _Records(tlslite.recordlayer.RecordLayer):  # type: ignore[misc]
         self.secrets: list[tuple[bytes, bytes]] = []
 
     def calcTLS1_3PendingState(
-        self, cipherSuite: int, client: bytearray, server: bytearray, implementations: Any
+        self, suite: int, client: bytearray, server: bytearray, implementations: Any
     ) -> None:
         self.secrets.append((bytes(client), bytes(server)))
-        super().calcTLS1_3PendingState(cipherSuite, client, server, implementations)
+        super().calcTLS1_3PendingState(suite, client, server, implementations)
 
 
-_LOOKS: dict[type, Callable[[Connection, Any], Steps]] = {
-    tlslite.messages.ClientHello: Connection._look_at_client_hello,
-    tlslite.messages.ServerHello: Connection._look_at_server_hello,
-    tlslite.messages.EncryptedExtensions: Connection._look_at_encrypted_extensions,
-    tlslite.messages.Certificate: Connection._look_at_certificate,
-    tlslite.messages.CertificateRequest: Connection._look_at_certificate_request,
-    tlslite.messages.CertificateVerify: Connection._look_at_certificate_verify,
-    tlslite.messages.Finished: Connection._look_at_finished,
+# What looks at a message.
+_LOOKS: dict[type, str] = {
+    tlslite.messages.ClientHello: "_look_at_client_hello",
+    tlslite.messages.ServerHello: "_look_at_server_hello",
+    tlslite.messages.EncryptedExtensions: "_look_at_encrypted_extensions",
+    tlslite.messages.Certificate: "_look_at_certificate",
+    tlslite.messages.CertificateRequest: "_look_at_certificate_request",
+    tlslite.messages.CertificateVerify: "_look_at_certificate_verify",
+    tlslite.messages.Finished: "_look_at_finished",
 }

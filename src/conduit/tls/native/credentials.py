@@ -21,7 +21,7 @@ from ..certificate import Certificate
 from ..engine import ClientSettings, ServerSettings
 from ..keys import OwnKey
 from ..trust import Trust
-from . import tlslite_copy as tlslite
+from . import bases
 from .anchors import load_anchors
 from .connection import Identity, Judge
 from .engine import ClientEngine, ServerEngine
@@ -96,7 +96,7 @@ def _check_pair(key: OwnKey, der: bytes, private: Any) -> None:
 # What is offered ----------------------------------------------------------------------------------
 
 
-class _Handshake(tlslite.settings.HandshakeSettings):  # type: ignore[misc]
+class _Handshake(bases.HandshakeSettings):
     """What is offered, and taken: TLS 1.2 and 1.3, ECDHE, AEAD, and what is safe with them."""
 
     def __init__(self) -> None:

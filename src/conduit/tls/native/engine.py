@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
 from ...errors import TLSError
 from .. import engine as base
 from ..certificate import Peer
@@ -33,7 +35,9 @@ _SUITES: Final = {
     0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305",
     0xCCA9: "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
+_CHACHA20: Final = 0x1303
 _KEY_SIZES: Final = {suite: 16 if "128" in name else 32 for suite, name in _SUITES.items()}
+
 
 class NativeEngine(base.Engine):
     """An engine of either role."""
@@ -42,7 +46,9 @@ class NativeEngine(base.Engine):
 
     peer: Peer
 
-    def __init__(self, connection: Connection, steps: Iterator[Any], key_log: KeyLog | None) -> None:
+    def __init__(
+        self, connection: Connection, steps: Iterator[Any], key_log: KeyLog | None
+    ) -> None:
         super().__init__()
         self._incoming = connection.records.incoming
         self._connection: Connection | None = connection
@@ -165,24 +171,23 @@ class NativeEngine(base.Engine):
         self._established = established
 
     def _keys_of_tls13(self, connection: Connection, suite: int) -> tuple[Protection, Protection]:
-        layer = connection._recordLayer
+        read_state, write_state = connection.states
         client, server = connection.secrets[-1]
         algorithm = "sha384" if suite == 0x1302 else "sha256"
-        make = type(layer._writeState.encContext.cipher)
+        make = ChaCha20Poly1305 if suite == _CHACHA20 else AESGCM
         size = _KEY_SIZES[suite]
         ours, theirs = (client, server) if self.peer == "server" else (server, client)
         writing = derived(ours, algorithm, make, size)
         reading = derived(theirs, algorithm, make, size)
         # The library may have used them: a server sends with them before it is done.
-        writing.number = layer._writeState.seqnum
-        reading.number = layer._readState.seqnum
+        writing.number = write_state.seqnum
+        reading.number = read_state.seqnum
         return reading, writing
 
     def _keys_of_tls12(self, connection: Connection) -> tuple[Protection, Protection]:
-        layer = connection._recordLayer
         reading, writing = (
             Protection(state.encContext.cipher, bytes(state.fixedNonce), number=state.seqnum)
-            for state in (layer._readState, layer._writeState)
+            for state in connection.states
         )
         return reading, writing
 

@@ -178,7 +178,9 @@ class Established:
     def _size(self, header: bytes) -> int:
         size = int.from_bytes(header[3:])
         if self._tls13 and header[0] != DATA:
-            raise Failed(failures.UNEXPECTED_MESSAGE, "the peer sent a record that is not encrypted")
+            raise Failed(
+                failures.UNEXPECTED_MESSAGE, "the peer sent a record that is not encrypted"
+            )
         if not ALERT <= header[0] <= DATA and header[0] != 20:
             raise Failed(failures.UNEXPECTED_MESSAGE, "the peer sent what is no TLS record")
         if header[1:3] != b"\x03\x03":
@@ -201,7 +203,9 @@ class Established:
     def _count_empty(self) -> None:
         self._empty += 1
         if self._empty > _MOST_EMPTY:
-            raise Failed(failures.UNEXPECTED_MESSAGE, "the peer sends one empty record after another")
+            raise Failed(
+                failures.UNEXPECTED_MESSAGE, "the peer sends one empty record after another"
+            )
 
     def _take(self, kind: int, data: bytes) -> None:
         """Take in what is no data."""
@@ -228,7 +232,9 @@ class Established:
             # In TLS 1.3 all others are fatal, whatever they say.
             self._warnings += 1
             if self._warnings >= _MOST_WARNINGS:
-                raise Failed(failures.UNEXPECTED_MESSAGE, "the peer sends one warning after another")
+                raise Failed(
+                    failures.UNEXPECTED_MESSAGE, "the peer sends one warning after another"
+                )
         else:
             raise failures.of_alert(number, self._peer)
 

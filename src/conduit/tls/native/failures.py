@@ -16,6 +16,7 @@ BAD_RECORD_MAC: Final = 20
 RECORD_OVERFLOW: Final = 22
 HANDSHAKE_FAILURE: Final = 40
 BAD_CERTIFICATE: Final = 42
+UNSUPPORTED_CERTIFICATE: Final = 43
 ILLEGAL_PARAMETER: Final = 47
 DECODE_ERROR: Final = 50
 DECRYPT_ERROR: Final = 51
@@ -23,6 +24,7 @@ PROTOCOL_VERSION: Final = 70
 INSUFFICIENT_SECURITY: Final = 71
 INTERNAL_ERROR: Final = 80
 UNSUPPORTED_EXTENSION: Final = 110
+CERTIFICATE_REQUIRED: Final = 116
 
 DAMAGED: Final = "a record was damaged or forged on its way"
 TOO_LONG: Final = "the peer sent a handshake message that is too long"
@@ -80,23 +82,21 @@ def tls_error(error: Exception, alert: int, peer: str) -> TLSError:
         told: Any = error
         return of_alert(int(told.description), peer)
     said = str(getattr(error, "message", "") or "")
-    if said.startswith(("the server ", "the peer")):
-        # In our own words.
-        return TLSError(said)
     words = _SAID.get(said) or _ALERTED.get(alert)
     if words is None:
         words = f"the TLS connection failed: {NUMBERS.get(alert, alert)}".replace("_", " ")
     return TLSError(words)
 
 
-def alert_for(error: Exception) -> int | None:
-    """The alert for an error that tlslite-ng has sent none for; None if it has.
+def alert_for(error: Exception) -> int:
+    """The alert for an error that tlslite-ng has sent none for.
 
     It lets some escape, and they come of what the peer sent.
     """
     known = tlslite.errors
-    if isinstance(error, known.TLSAlert):
-        return None
+    if isinstance(error, TLSError):
+        # Of records: see there.
+        return UNEXPECTED_MESSAGE
     for kind, alert in (
         (known.TLSIllegalParameterException, ILLEGAL_PARAMETER),
         (known.TLSDecryptionFailed, DECRYPT_ERROR),

@@ -87,10 +87,10 @@ class HandshakeRecords:
         beginning = bytes(self.incoming[:_HEADER])
         if not beginning or (beginning[0] in _TYPES and beginning[1:2] in (b"", b"\x03")):
             return
-        if not self._records and len(beginning) < 4 and any(
-            method.startswith(beginning) for method in _METHODS
+        if (
+            not self._records
+            and len(beginning) < 4
+            and any(method.startswith(beginning) for method in _METHODS)
         ):
             return
-        raise NoTLS(
-            _HTTP if not self._records and beginning.startswith(_METHODS) else _NO_TLS
-        )
+        raise NoTLS(_HTTP if not self._records and beginning.startswith(_METHODS) else _NO_TLS)

@@ -15,6 +15,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -27,12 +28,11 @@ from cryptography.x509.verification import (
 from ..certificate import Certificate, DerError, Peer
 from ..refusal import no_certificate, refused, wrong_fingerprint, wrong_name
 from ..trust import Trust
-from .connection import CERTIFICATE_REQUIRED, Refusal
+from .connection import Refusal
 from .diagnosis import UNREADABLE, Finding, unfit, weak_key, why_refused
+from .failures import BAD_CERTIFICATE, CERTIFICATE_REQUIRED
 
 __all__ = ["Anchors", "ChainJudge"]
-
-_BAD_CERTIFICATE: Final = 42
 
 # More than any chain of use has. What is tried grows with their number.
 _MOST_AUTHORITIES: Final = 16
@@ -108,7 +108,7 @@ class ChainJudge:
         if not shown:
             return Refusal(no_certificate(), CERTIFICATE_REQUIRED) if self._required else None
         if not trust.accepts(hashlib.sha256(shown[0]).digest()):
-            return Refusal(wrong_fingerprint(shown, peer=self._peer), _BAD_CERTIFICATE)
+            return Refusal(wrong_fingerprint(shown, peer=self._peer), BAD_CERTIFICATE)
         finding = self._look_at(shown, datetime.now(UTC))
         if finding is not None:
             error = refused(
@@ -116,7 +116,7 @@ class ChainJudge:
             )
             return Refusal(error, finding.alert)
         if self._asked is not None and not Certificate.read(shown[0]).matches(self._asked):
-            return Refusal(wrong_name(shown, asked=self._asked), _BAD_CERTIFICATE)
+            return Refusal(wrong_name(shown, asked=self._asked), BAD_CERTIFICATE)
         return None
 
     def _look_at(self, shown: Sequence[bytes], now: datetime) -> Finding | None:
@@ -163,7 +163,7 @@ def _spki(certificate: x509.Certificate) -> bytes:
 
 
 def _use(peer: Peer) -> x509.ObjectIdentifier:
-    known = x509.ExtendedKeyUsageOID
+    known = ExtendedKeyUsageOID
     return known.SERVER_AUTH if peer == "server" else known.CLIENT_AUTH
 
 
@@ -171,7 +171,7 @@ def _check_use(peer: Peer, usages: x509.ExtensionType | None) -> None:
     if usages is None:
         return
     assert isinstance(usages, x509.ExtendedKeyUsage)
-    if _use(peer) not in usages and x509.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
+    if _use(peer) not in usages and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
         raise ValueError("the extended key usage is another")
 
 

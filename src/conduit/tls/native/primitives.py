@@ -38,9 +38,7 @@ __all__ = [
 ]
 
 Octets: TypeAlias = bytes | bytearray
-PrivateKey: TypeAlias = (
-    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-)
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 def unavailable(*_: object, **__: object) -> NoReturn:
@@ -195,7 +193,7 @@ class _Key:
         if kind is None:
             raise ValueError("a kind of key that TLS is not spoken with here")
         self._key = key
-        self.key_type = kind
+        self.key_type: Kind = kind
         self.public_key = self.private_key = _OnCurve()
 
     def __len__(self) -> int:
@@ -211,7 +209,7 @@ class _Key:
         """A number of the size of an RSA key's modulus, which is all that is looked at."""
         return 1 << (len(self) - 1)
 
-    def hasPrivateKey(self) -> bool:  # noqa: D102
+    def hasPrivateKey(self) -> bool:
         return isinstance(self, Signer)
 
 
@@ -235,7 +233,7 @@ def _padding(
 class Signer(_Key):
     """Our own private key."""
 
-    def sign(  # noqa: D102
+    def sign(
         self,
         bytes: Octets,
         padding: str | None = None,
@@ -249,7 +247,7 @@ class Signer(_Key):
         scheme, prehashed, data = _padding(padding, bytes, hashAlg)
         return bytearray(self._key.sign(data, scheme, prehashed))
 
-    def hashAndSign(self, data: Octets, *_: object) -> bytearray:  # noqa: D102
+    def hashAndSign(self, data: Octets, *_: object) -> bytearray:
         return bytearray(self._key.sign(bytes(data)))
 
     def verify(self, *_: object, **__: object) -> bool:
@@ -262,7 +260,7 @@ class Signer(_Key):
 class _Verifier(_Key):
     """A peer's public key."""
 
-    def verify(  # noqa: D102
+    def verify(
         self,
         sigBytes: Octets,
         bytes: Octets,
@@ -285,7 +283,7 @@ class _Verifier(_Key):
             return False
         return True
 
-    def hashAndVerify(self, sig_bytes: Octets, data: Octets, *_: object) -> bool:  # noqa: D102
+    def hashAndVerify(self, sig_bytes: Octets, data: Octets, *_: object) -> bool:
         if self.key_type != "Ed25519":
             return False
         try:
@@ -309,10 +307,10 @@ class PeerCertificate:
     def __init__(self) -> None:
         self.bytes = bytearray()
 
-    def parseBinary(self, data: Octets) -> None:  # noqa: D102
+    def parseBinary(self, data: Octets) -> None:
         self.bytes = bytearray(data)
 
-    def writeBytes(self) -> bytearray:  # noqa: D102
+    def writeBytes(self) -> bytearray:
         return self.bytes
 
     @cached_property
@@ -363,9 +361,7 @@ def HKDF_expand_label(
     return bytearray(block[:length])
 
 
-def derive_secret(
-    secret: Octets, label: Octets, transcript: Any, algorithm: str
-) -> bytearray:
+def derive_secret(secret: Octets, label: Octets, transcript: Any, algorithm: str) -> bytearray:
     """Derive-Secret (RFC 8446, 7.1). transcript: None for an empty one."""
     digest: Octets
     if transcript is None:

@@ -40,7 +40,7 @@ LARGEST: Final = 2**14
 _TAG: Final = 16
 
 MOST_RECORDS: Final = 2**23
-"""After so many records TLS 1.3 changes its key: half of what AES-GCM is safe for (RFC 8446, 5.5)."""
+"""After so many TLS 1.3 changes its key: half of what AES-GCM is safe for (RFC 8446, 5.5)."""
 
 forged = InvalidTag
 """What `open` raises for a record that was not sealed with the same key."""

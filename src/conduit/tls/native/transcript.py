@@ -16,7 +16,7 @@ class Transcript:
 
     __slots__ = ("_said",)
 
-    def __init__(self, said: bytes = b"") -> None:
+    def __init__(self, said: bytes | bytearray = b"") -> None:
         self._said = bytearray(said)
 
     def update(self, data: bytes | bytearray) -> None:
