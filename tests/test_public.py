@@ -19,7 +19,7 @@ import pytest
 
 import conduit
 
-MODULES = ["client", "endp", "events", "flow", "server", "testing", "transports"]
+MODULES = ["client", "endp", "events", "flow", "server", "sexp", "testing", "transports"]
 
 # Said by the design, and others rely on it; a name more is no error here.
 PROMISED = [

@@ -1,0 +1,1 @@
+"""From the name of a service to where it is."""

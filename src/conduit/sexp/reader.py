@@ -1,0 +1,239 @@
+"""The reader: text to s-expressions, by the rules of OCaml's sexplib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import SexpError
+from .pause import collector_paused
+from .source import Source
+from .tokens import TOKEN, is_terminated, mistake_in_atom, unquoted, without_block_comments
+from .value import Atom, List, Sexp, canonical
+
+__all__ = ["of_bytes", "of_bytes_many", "of_string", "of_string_many"]
+
+
+def of_string(text: str) -> Sexp:
+    """Read the one s-expression of a text.
+
+    text: an atom or a list, with blanks and comments around it.
+
+    Returns a str or a `List`. Takes time in proportion to the text, and memory, however deep the
+    lists are. Raises SexpError, which says line and column, for what is no s-expression, for none
+    and for several.
+    """
+    return _only(_Text(text))
+
+
+def of_bytes(data: bytes) -> Sexp:
+    """Read the one s-expression of some bytes, as `of_string` does.
+
+    data: the bytes; what of them is no UTF-8 becomes half surrogate pairs in atoms.
+
+    Raises SexpError for what is no s-expression, for none and for several.
+    """
+    return _only(_Text(_decoded(data)))
+
+
+def of_string_many(text: str) -> list[Sexp]:
+    """Read all s-expressions of a text, such as a file of them.
+
+    text: any number of s-expressions, also none, with blanks and comments around them.
+
+    Raises SexpError, which says line and column, for what is no s-expression.
+    """
+    return _Text(text).read()
+
+
+def of_bytes_many(data: bytes) -> list[Sexp]:
+    """Read all s-expressions of some bytes, such as a file of them.
+
+    data: the bytes; what of them is no UTF-8 becomes half surrogate pairs in atoms.
+
+    Raises SexpError, which says line and column, for what is no s-expression.
+    """
+    return _Text(_decoded(data)).read()
+
+
+def _decoded(data: bytes) -> str:
+    return bytes(memoryview(data)).decode("utf-8", "surrogateescape")
+
+
+def _only(text: _Text) -> Sexp:
+    found = text.read()
+    if len(found) == 1:
+        text.check_end()
+        return _rooted(found[0], text.source)
+    if not found:
+        raise text.source.error_at(
+            len(text.source.text), "here the text ends, and there was no s-expression in it"
+        )
+    raise text.error(text.starts_at_top()[1], "there is a second s-expression; one was expected")
+
+
+def _rooted(sexp: Sexp, source: Source) -> Sexp:
+    if isinstance(sexp, List):
+        return sexp
+    atom = Atom(sexp)
+    atom.source = source
+    return atom
+
+
+class _Mark:
+    """What stands for `#;` in a list until its end."""
+
+    __slots__ = ()
+
+
+_COMMENTED = _Mark()
+_SPECIAL = frozenset(('"', "#", ";", "\r", ""))
+
+
+class _Text:
+    """A text that is being read."""
+
+    __slots__ = ("source", "tokens")
+
+    def __init__(self, text: str) -> None:
+        text = canonical(str.__str__(text))
+        self.source = Source(without_block_comments(text))
+        self.tokens: list[str] = TOKEN.findall(self.source.text)
+
+    def read(self) -> list[Sexp]:
+        self._check_atoms()
+        with collector_paused():
+            return self.assemble(self.tokens)
+
+    def error(self, token: int, why: str) -> SexpError:
+        return self.source.error_at(place_of_token(self.source, token), why)
+
+    def _check_atoms(self) -> None:
+        """The rare mistakes, each looked for only where it can be."""
+        text, tokens = self.source.text, self.tokens
+        if "#|" in text or "|#" in text:
+            for index, token in enumerate(tokens):
+                if token[:1] not in ('"', ";") and (why := mistake_in_atom(token)):
+                    raise self.error(index, why)
+        last = len(tokens) - 1
+        while last >= 0 and not tokens[last]:
+            last -= 1
+        if last >= 0 and tokens[last].startswith('"') and not is_terminated(tokens[last]):
+            raise self.error(last, 'this atom has no end: " is missing')
+
+    def assemble(self, tokens: Iterable[str]) -> list[Sexp]:
+        """Make the lists. tokens: ours, or as many that stand for them."""
+        source, special, new = self.source, _SPECIAL, List.__new__
+        has_marks = "#;" in source.text
+        items: list[Sexp] = []
+        start = -1
+        around: list[tuple[list[Sexp], int]] = []
+        for index, token in enumerate(tokens):
+            if token == "(":
+                around.append((items, start))
+                items, start = [], index
+            elif token == ")":
+                if not around:
+                    raise self.error(index, "this parenthesis closes no list")
+                if has_marks:
+                    items = self._without_commented(items, index)
+                made = new(List)
+                made.items = tuple(items)
+                made.source = source
+                made.start = start
+                items, start = around.pop()
+                items.append(made)
+            elif token[:1] not in special:
+                items.append(token)
+            elif token == "#;":
+                items.append(_COMMENTED)  # type: ignore[arg-type]
+            elif token.startswith("#"):
+                items.append(token)
+            elif token.startswith('"'):
+                items.append(self._unquoted(index, token))
+            elif token == "\r":
+                raise self.error(index, "a carriage return must be followed by a line feed")
+        if around:
+            lists = "this list is" if len(around) == 1 else f"this and {len(around) - 1} lists are"
+            raise self.error(start, f"{lists} not closed: ) is missing")
+        return self._without_commented(items, None) if has_marks else items
+
+    def _unquoted(self, index: int, token: str) -> str:
+        try:
+            return unquoted(token)
+        except ValueError as error:
+            raise self.error(index, str(error)) from None
+
+    def _without_commented(self, items: Iterable[Sexp | _Mark], end: int | None) -> list[Sexp]:
+        """A list without what `#;` takes out. end: the token that closes it, if one does."""
+        kept: list[Sexp] = []
+        commented = 0
+        for item in items:
+            if isinstance(item, _Mark):
+                commented += 1
+            elif commented:
+                commented -= 1
+            else:
+                kept.append(item)
+        if commented:
+            at = len(self.tokens) - 1 if end is None else end
+            raise self.error(at, "a comment #; must be followed by the s-expression it takes out")
+        return kept
+
+    def check_end(self) -> None:
+        """Refuse `x #;y` with nothing after it, as the reference does: `y` might go on."""
+        text = self.source.text
+        if "#;" not in text:
+            return
+        tokens = [token for token in self.tokens if token]
+        last = tokens[-1]
+        if last[0] in '();"' or last == "#;" or not text.endswith(last):
+            return
+        end = len(tokens) - 1
+        if self.starts_at_top(commented=True)[-1] == end != self.starts_at_top()[0]:
+            raise self.error(end, "this atom is taken out by #; and must be followed by a blank")
+
+    def starts_at_top(self, *, commented: bool = False) -> list[int]:
+        """The tokens at which the s-expressions outside of all lists start.
+
+        commented: also those that `#;` takes out.
+        """
+        return [
+            item.start if isinstance(item, List) else int(item)
+            for item in self.assemble(numbered(self.tokens, commented=commented))
+        ]
+
+
+def numbered(tokens: list[str], *, commented: bool = False) -> list[str]:
+    """Tokens in which each atom is replaced by its number among them.
+
+    commented: also leave out the marks of comments, so that what they take out is kept.
+    """
+    kept = ("(", ")") if commented else ("(", ")", "#;")
+    return [
+        token if token in kept or not token or token[0] == ";" else "" if token == "#;" else str(at)
+        for at, token in enumerate(tokens)
+    ]
+
+
+def place_of_token(source: Source, token: int) -> int:
+    """Where a token starts in its text."""
+    for index, found in enumerate(TOKEN.finditer(source.text)):
+        if index == token:
+            return found.start(1)
+    return len(source.text)
+
+
+def place_of_item(source: Source, start: int, item: int) -> int:
+    """Where an item starts of the list that starts at a token of the text; -1 is the text itself."""
+    text = _Text(source.text)
+    whole = List.__new__(List)
+    whole.start = -1
+    whole.items = tuple(text.assemble(numbered(text.tokens)))
+    lists = [whole]
+    while lists:
+        found = lists.pop()
+        if found.start == start:
+            at = found[item]
+            return place_of_token(source, at.start if isinstance(at, List) else int(at))
+        lists.extend(inner for inner in found if isinstance(inner, List))
+    raise ValueError("there is no such list")

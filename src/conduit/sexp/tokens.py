@@ -1,0 +1,126 @@
+"""The words that an s-expression is made of, as regular expressions.
+
+They have possessive repeats only, so that no text takes more than linear time.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .source import Source
+
+# To its end, or to the end of the text if it has none.
+_QUOTED = r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'
+
+# After blanks, one of: a parenthesis, a quoted atom, a comment of a line, the start of the other
+# comments, a bare atom, a carriage return without its line feed, the end. Nothing is left over.
+TOKEN = re.compile(
+    r"(?:[ \t\n\f]++|\r\n)*+"
+    rf"([()]|{_QUOTED}|;[^\r\n]*+|#[;|]|[^ \t\n\f\r()\";]++|\r|\Z)"
+)
+
+_TERMINATED = re.compile(r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+"')
+_IN_COMMENT = re.compile(rf"{_QUOTED}|#\||\|#")
+_NOT_NEWLINE = re.compile(r"[^\n]")
+
+# What follows a backslash: three digits, two hexadecimal ones, the end of a line with the blanks
+# that start the next, or anything else.
+_ESCAPE = re.compile(rb"\\(?:[0-9]{3}|x[0-9A-Fa-f]{2}|\r?\n[ \t]*+|[\s\S])")
+
+_MEANING = {
+    b"\\n": b"\n",
+    b"\\t": b"\t",
+    b"\\r": b"\r",
+    b"\\b": b"\b",
+    b'\\"': b'"',
+    b"\\'": b"'",
+    b"\\\\": b"\\",
+    b"\\\r": b"\r",
+    **{b"\\%03d" % byte: bytes((byte,)) for byte in range(256)},
+    **{b"\\x%02x" % byte: bytes((byte,)) for byte in range(256)},
+}
+
+
+def is_terminated(quoted: str) -> bool:
+    """Whether a quoted atom ends with its quote, and not because the text does."""
+    return _TERMINATED.fullmatch(quoted) is not None
+
+
+def unquoted(quoted: str) -> str:
+    """The atom that a quoted one stands for. Raises ValueError, which says what is wrong."""
+    inside = quoted[1:-1]
+    if "\\" not in inside:
+        return inside
+    found = inside.encode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(_meaning, found).decode("utf-8", "surrogateescape")
+
+
+def _meaning(found: re.Match[bytes]) -> bytes:
+    escape = found[0]
+    meaning = _MEANING.get(escape)
+    if meaning is not None:
+        return meaning
+    if len(escape) == 4 and escape[1:].isdigit():
+        raise ValueError(f"{escape.decode()} is no byte: the highest is \\255")
+    if escape[1:2].isdigit():
+        raise ValueError(f"{escape.decode()} must have three digits")
+    if escape[1:2] == b"x":
+        if len(escape) < 4:
+            raise ValueError("\\x must be followed by two hexadecimal digits")
+        return _MEANING[escape.lower()]
+    if b"\n" in escape:
+        return b""
+    return escape  # what has no meaning stands for itself
+
+
+def without_block_comments(text: str) -> str:
+    """The text with blanks for each `#| |#`, so that what is left stands where it stood.
+
+    Raises SexpError for a comment that does not end.
+    """
+    parts: list[str] = []
+    done = 0
+    while (start := _next_block_comment(text, done)) is not None:
+        end = _end_of_block_comment(text, start)
+        parts += text[done:start], _NOT_NEWLINE.sub(" ", text[start:end])
+        done = end
+    return "".join((*parts, text[done:])) if parts else text
+
+
+def _next_block_comment(text: str, at: int) -> int | None:
+    if text.find("#|", at) < 0:
+        return None
+    for found in TOKEN.finditer(text, at):
+        if found[1] == "#|":
+            return found.start(1)
+    return None
+
+
+def _end_of_block_comment(text: str, start: int) -> int:
+    depth = 1
+    for found in _IN_COMMENT.finditer(text, start + 2):
+        word = found[0]
+        if word == "#|":
+            depth += 1
+        elif word == "|#":
+            depth -= 1
+            if not depth:
+                return found.end()
+        elif not is_terminated(word):
+            break
+        else:
+            try:
+                unquoted(word)  # in strings of comments, too, escapes must be right
+            except ValueError as error:
+                raise Source(text).error_at(found.start(), str(error)) from None
+    raise Source(text).error_at(start, "this comment has no end: |# is missing")
+
+
+def mistake_in_atom(atom: str) -> str | None:
+    """What is wrong with a bare atom, if anything."""
+    if atom.startswith("|#"):
+        return "|# ends a comment, but none was started"
+    for mark in ("#|", "|#"):
+        if mark in atom:
+            return f"{mark} cannot be inside a bare atom: put the atom in quotes"
+    return None
