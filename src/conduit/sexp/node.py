@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from ..errors import SexpError
 from .printer import to_string
-from .reader import place_of_item, place_of_token
 from .value import Atom, List, Sexp
 
 E = TypeVar("E", bound=SexpError)
@@ -49,16 +48,29 @@ class Node:
         sexp, around = self.sexp, None if self.parent is None else self.parent.sexp
         if isinstance(sexp, List):
             if sexp.source is not None:
-                return sexp.source.place(place_of_token(sexp.source, sexp.start))
+                return sexp.source.place(sexp.source.start_of(sexp.start))
         elif isinstance(around, List) and around.source is not None:
-            at = place_of_item(around.source, around.start, self.index)
-            return around.source.place(at)
+            source = around.source
+            return source.place(source.item_of(around.start, self.index))
         elif isinstance(sexp, Atom):
-            return sexp.source.place(place_of_item(sexp.source, -1, 0))
+            return sexp.source.place(sexp.source.item_of(None, 0))
         return None, None
 
 
 def shown(sexp: Sexp) -> str:
-    """An s-expression in the machine form, in short."""
-    text = to_string(sexp)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    """An s-expression in the machine form, in short, and in little time however large it is."""
+    text = to_string(_start_of(sexp, [_SHOWN]))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _start_of(sexp: Sexp, left: list[int]) -> Sexp:
+    """What prints the first `left` characters, more or less: each part takes one at least."""
+    if isinstance(sexp, str):
+        return sexp[: _SHOWN + 1]
+    kept: list[Sexp] = []
+    for item in sexp.items:
+        left[0] -= 1
+        kept.append(_start_of(item, left))
+        if left[0] < 0:
+            break
+    return List(kept)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import SexpError
+from .comments import without_block_comments
 from .pause import collector_paused
 from .source import Source
-from .tokens import TOKEN, is_terminated, mistake_in_atom, unquoted, without_block_comments
+from .tokens import TOKEN, is_terminated, mistake_in_atom, unquoted
 from .value import Atom, List, Sexp, canonical
 
 __all__ = ["of_bytes", "of_bytes_many", "of_string", "of_string_many"]
@@ -68,7 +69,8 @@ def _only(text: _Text) -> Sexp:
         raise text.source.error_at(
             len(text.source.text), "here the text ends, and there was no s-expression in it"
         )
-    raise text.error(text.starts_at_top()[1], "there is a second s-expression; one was expected")
+    second = text.source.item_of(None, 1)
+    raise text.source.error_at(second, "there is a second s-expression; one was expected")
 
 
 def _rooted(sexp: Sexp, source: Source) -> Sexp:
@@ -86,6 +88,7 @@ class _Mark:
 
 
 _COMMENTED = _Mark()
+_CLOSED = frozenset(' \t\n\f()"')
 _SPECIAL = frozenset(('"', "#", ";", "\r", ""))
 
 
@@ -102,10 +105,10 @@ class _Text:
     def read(self) -> list[Sexp]:
         self._check_atoms()
         with collector_paused():
-            return self.assemble(self.tokens)
+            return self._assembled()
 
     def error(self, token: int, why: str) -> SexpError:
-        return self.source.error_at(place_of_token(self.source, token), why)
+        return self.source.error_at(self.source.start_of(token), why)
 
     def _check_atoms(self) -> None:
         """The rare mistakes, each looked for only where it can be."""
@@ -120,14 +123,13 @@ class _Text:
         if last >= 0 and tokens[last].startswith('"') and not is_terminated(tokens[last]):
             raise self.error(last, 'this atom has no end: " is missing')
 
-    def assemble(self, tokens: Iterable[str]) -> list[Sexp]:
-        """Make the lists. tokens: ours, or as many that stand for them."""
+    def _assembled(self) -> list[Sexp]:
         source, special, new = self.source, _SPECIAL, List.__new__
         has_marks = "#;" in source.text
         items: list[Sexp] = []
         start = -1
         around: list[tuple[list[Sexp], int]] = []
-        for index, token in enumerate(tokens):
+        for index, token in enumerate(self.tokens):
             if token == "(":
                 around.append((items, start))
                 items, start = [], index
@@ -153,8 +155,8 @@ class _Text:
             elif token == "\r":
                 raise self.error(index, "a carriage return must be followed by a line feed")
         if around:
-            lists = "this list is" if len(around) == 1 else f"this and {len(around) - 1} lists are"
-            raise self.error(start, f"{lists} not closed: ) is missing")
+            more = f", nor are {len(around) - 1} around it" if len(around) > 1 else ""
+            raise self.error(start, f"this list is not closed{more}: ) is missing")
         return self._without_commented(items, None) if has_marks else items
 
     def _unquoted(self, index: int, token: str) -> str:
@@ -182,58 +184,9 @@ class _Text:
     def check_end(self) -> None:
         """Refuse `x #;y` with nothing after it, as the reference does: `y` might go on."""
         text = self.source.text
-        if "#;" not in text:
+        if "#;" not in text or text[-1] in _CLOSED:
             return
-        tokens = [token for token in self.tokens if token]
-        last = tokens[-1]
-        if last[0] in '();"' or last == "#;" or not text.endswith(last):
-            return
-        end = len(tokens) - 1
-        if self.starts_at_top(commented=True)[-1] == end != self.starts_at_top()[0]:
-            raise self.error(end, "this atom is taken out by #; and must be followed by a blank")
-
-    def starts_at_top(self, *, commented: bool = False) -> list[int]:
-        """The tokens at which the s-expressions outside of all lists start.
-
-        commented: also those that `#;` takes out.
-        """
-        return [
-            item.start if isinstance(item, List) else int(item)
-            for item in self.assemble(numbered(self.tokens, commented=commented))
-        ]
-
-
-def numbered(tokens: list[str], *, commented: bool = False) -> list[str]:
-    """Tokens in which each atom is replaced by its number among them.
-
-    commented: also leave out the marks of comments, so that what they take out is kept.
-    """
-    kept = ("(", ")") if commented else ("(", ")", "#;")
-    return [
-        token if token in kept or not token or token[0] == ";" else "" if token == "#;" else str(at)
-        for at, token in enumerate(tokens)
-    ]
-
-
-def place_of_token(source: Source, token: int) -> int:
-    """Where a token starts in its text."""
-    for index, found in enumerate(TOKEN.finditer(source.text)):
-        if index == token:
-            return found.start(1)
-    return len(source.text)
-
-
-def place_of_item(source: Source, start: int, item: int) -> int:
-    """Where an item starts of the list that starts at a token of the text; -1 is the text itself."""
-    text = _Text(source.text)
-    whole = List.__new__(List)
-    whole.start = -1
-    whole.items = tuple(text.assemble(numbered(text.tokens)))
-    lists = [whole]
-    while lists:
-        found = lists.pop()
-        if found.start == start:
-            at = found[item]
-            return place_of_token(source, at.start if isinstance(at, List) else int(at))
-        lists.extend(inner for inner in found if isinstance(inner, List))
-    raise ValueError("there is no such list")
+        last, is_commented = self.source.items_of(None)[-1]
+        if is_commented and text.find(";", last) < 0 and text[last] not in '("':
+            why = "this atom is taken out by #; and must be followed by a blank"
+            raise self.source.error_at(last, why)

@@ -1,4 +1,4 @@
-"""What fields hold, by the rules of OCaml: strings, integers, booleans, IP addresses, opaque things."""
+"""What fields hold, by the rules of OCaml: strings, integers, truth values, IP addresses."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _either(sexp: Sexp, one: Converter[A], another: Converter[B]) -> A | B:
     if _place(second) > _place(first):
         first, second, names = second, first, (another.name, one.name)
     raise SexpError(
-        f"as a {names[0]}: {first}; as a {names[1]}: {second}",
+        f"as {names[0]}: {first}; as {names[1]}: {second}",
         sexp=first.sexp,
         line=first.line,
         column=first.column,
