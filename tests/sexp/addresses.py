@@ -16,7 +16,7 @@ from conduit.tls.library import TLSLibrary
 ODD = [*"()\";#|\\ \n\t\r\b\f\v\x7f'`aé\udcff\udcc3", "#|", "|#", "#;", "\\n", "\\065", "<opaque>"]
 
 atoms = st.lists(st.sampled_from(ODD), max_size=8).map("".join) | st.text(
-    st.characters(exclude_categories=("Cs",)), max_size=12
+    st.characters(exclude_categories=["Cs"]), max_size=12
 )
 # Half surrogate pairs that together are the bytes of a character are that character.
 texts = atoms.map(
@@ -39,7 +39,7 @@ v6 = st.lists(st.sampled_from([0, 0, 1, 0xFFFF]), min_size=8, max_size=8).map(
 )
 ips = st.ip_addresses() | v6 | zones | st.just(IPv4Address("0.0.0.0"))
 
-keys = st.tuples(paths, paths, st.none())
+keys: st.SearchStrategy[Any] = st.tuples(paths, paths, st.none())
 
 clients: st.SearchStrategy[Any] = st.deferred(
     lambda: (
@@ -97,7 +97,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "client": clients,
     "client_tls_config": st.builds(client.TLSConfig, hostnames, ips, ports),
     "server": modes,
-    "server_tls_config": st.builds(lambda key, port: server.TLSConfig(*key, port), keys, ports),
+    "server_tls_config": st.builds(server.TLSConfig, paths, paths, st.none(), ports),
     "tcp_config": st.builds(server.Port, ports),
     "tls_own_key": st.none() | keys.map(lambda key: OwnKey(*key)),
     "tls_server_key": st.none() | keys.map(lambda key: OwnKey(*key)),

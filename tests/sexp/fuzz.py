@@ -32,8 +32,7 @@ def one_input(data: bytes) -> None:
     try:
         found = sexp.of_bytes_many(data)
     except SexpError as error:
-        assert error.line is not None
-        assert error.column is not None
+        check_place(error)
         found = []
     for one in found:
         for text in (sexp.to_string(one), sexp.to_string_hum(one)):
@@ -45,6 +44,12 @@ def one_input(data: bytes) -> None:
     except SexpError:
         return
     assert found == [only]
+
+
+def check_place(error: SexpError) -> None:
+    """Reading says where a mistake is."""
+    assert str(error).startswith(f"line {error.line}, column {error.column}: ")
+    assert error.sexp is None
 
 
 def _convert(converter: sexp.Converter, one: sexp.Sexp) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import conduit
 from conduit import NoVariantMatch, SexpError, client, endp, flow, server, sexp
+from conduit.sexp import types
 from conduit.sexp.node import shown
 from conduit.tls.library import TLSLibrary
 
@@ -54,7 +55,7 @@ def test_every_type_has_a_converter_and_functions():
 def test_every_address_prints(module, converter):
     """So that a new address is not forgotten: it needs a line in types.py, and one above."""
     union = module.Client if module is client else module.Mode
-    cases = sexp.converters[converter]._shape.cases
+    cases = vars(types)[converter.upper()].cases
     assert {case.of for case in cases if inspect.isclass(case.of)} == set(union.__args__)
 
 
@@ -204,7 +205,9 @@ def test_mistake_is_shown_with_its_place(name, text, wrong, place, words):
 
 
 def test_mistake_in_a_part_of_a_file_has_its_place_in_the_file():
-    [_, inner] = sexp.of_string("(here\n (there (TCP((IP 127.0.0.1)(Port x)))))")
+    file = sexp.of_string("(here\n (there (TCP((IP 127.0.0.1)(Port x)))))")
+    assert isinstance(file, sexp.List)
+    inner = file[1]
     with pytest.raises(SexpError) as caught:
         conduit.client_of_sexp(inner[1])
     assert (caught.value.line, caught.value.column) == (2, 34)
@@ -232,7 +235,7 @@ def test_what_an_error_shows_is_the_start_of_what_it_is_about(value):
 
 
 def test_what_is_no_sexp_is_a_type_error():
-    with pytest.raises(TypeError, match="str or a conduit.sexp.List, not tuple"):
+    with pytest.raises(TypeError, match=r"str or a conduit\.sexp\.List, not tuple"):
         conduit.client_of_sexp(("TCP", ()))  # type: ignore[arg-type]
 
 

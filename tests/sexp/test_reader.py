@@ -43,10 +43,7 @@ MISTAKES = [
 @pytest.mark.parametrize("bytes_", [False, True])
 def test_mistake_has_a_place(text, place, words, bytes_):
     with pytest.raises(SexpError, match=words) as caught:
-        if bytes_:
-            sexp.of_bytes(text.encode())
-        else:
-            sexp.of_string(text)
+        sexp.of_bytes(text.encode()) if bytes_ else sexp.of_string(text)
     assert (caught.value.line, caught.value.column) == place
     assert caught.value.sexp is None
     assert str(caught.value).startswith(f"line {place[0]}, column {place[1]}: ")

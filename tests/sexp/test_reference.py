@@ -15,6 +15,8 @@ import pytest
 from conduit import SexpError, sexp
 from conduit.sexp.scalars import integer, ip_address, ip_text
 
+from .fuzz import check_place
+
 REFERENCE = Path(__file__).with_name("reference")
 OURS_ALONE = ("is outside 0..65535", "is negative", "is empty")
 
@@ -37,8 +39,7 @@ def _one(data: bytes) -> list[str] | None:
     try:
         found = sexp.of_bytes(data)
     except SexpError as error:
-        assert error.line is not None
-        assert str(error).startswith(f"line {error.line}, column {error.column}: ")
+        check_place(error)
         return None
     return [sexp.to_string(found), sexp.to_string_hum(found)]
 
@@ -77,19 +78,18 @@ def test_converter(name):
         try:
             value = converter.of_sexp(sexp.of_string(text))
         except SexpError as error:
-            assert error.sexp is not None
-            if "output" in result:
-                assert any(words in str(error) for words in OURS_ALONE), text
-            elif result["wrong"] is not None:
-                assert sexp.to_string(error.sexp) == result["wrong"], text
-            _check_place(error, text)
+            _check_refusal(error, text, result)
         else:
             assert sexp.to_string(converter.to_sexp(value)) == result.get("output"), text
 
 
-def _check_place(error: SexpError, text: str) -> None:
-    """The error points to where its part stands, which may be printed otherwise there."""
+def _check_refusal(error: SexpError, text: str, result: dict[str, Any]) -> None:
     assert error.sexp is not None
+    if "output" in result:
+        assert any(words in str(error) for words in OURS_ALONE), text
+    elif result["wrong"] is not None:
+        assert sexp.to_string(error.sexp) == result["wrong"], text
+    # It points to where the part stands.
     assert error.line == 1
     assert error.column is not None
     there = text[error.column - 1 :]

@@ -78,7 +78,7 @@ _build_conduit_endp = variant(
 )
 
 
-def build_endp(tree: Tree) -> endp.Endp:
+def build_endp(tree: Tree) -> Any:
     if tree["tag"] == "TLS":
         host, inner = tree["args"][0]["tuple"]
         return endp.TLS(plain(host), build_endp(inner))
@@ -97,13 +97,14 @@ _build_server = variant(
 )
 
 
-def build_server(tree: Tree) -> server.Mode:
+def build_server(tree: Tree) -> Any:
     if tree["tag"] == "TCP":
         return server.TCP(build_tcp_config(tree["args"][0]))
     return _build_server(tree)
 
 
-build_key = variant(**{"None": lambda: None, "TLS": conduit.OwnKey})
+_KEY: dict[str, Callable[..., Any]] = {"None": lambda: None, "TLS": conduit.OwnKey}
+build_key = variant(**_KEY)
 
 
 def build_ctx(tree: Tree) -> conduit.Context:
@@ -113,7 +114,7 @@ def build_ctx(tree: Tree) -> conduit.Context:
     return conduit.Context(src=where, tls_own_key=build_key(fields["tls_own_key"]))
 
 
-def build_flow(tree: Tree) -> flow.Flow:
+def build_flow(tree: Tree) -> Any:
     match tree["tag"]:
         case "Tunnel":
             return flow.Tunnel(*map(plain, tree["args"]))

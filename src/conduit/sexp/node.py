@@ -69,8 +69,8 @@ def _start_of(sexp: Sexp, left: list[int]) -> Sexp:
         return sexp[: _SHOWN + 1]
     kept: list[Sexp] = []
     for item in sexp.items:
-        left[0] -= 1
-        kept.append(_start_of(item, left))
         if left[0] < 0:
             break
+        left[0] -= 1
+        kept.append(_start_of(item, left))
     return List(kept)

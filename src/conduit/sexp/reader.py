@@ -26,7 +26,7 @@ def of_string(text: str) -> Sexp:
     return _only(_Text(text))
 
 
-def of_bytes(data: bytes) -> Sexp:
+def of_bytes(data: bytes | bytearray | memoryview) -> Sexp:
     """Read the one s-expression of some bytes, as `of_string` does.
 
     data: the bytes; what of them is no UTF-8 becomes half surrogate pairs in atoms.
@@ -46,7 +46,7 @@ def of_string_many(text: str) -> list[Sexp]:
     return _Text(text).read()
 
 
-def of_bytes_many(data: bytes) -> list[Sexp]:
+def of_bytes_many(data: bytes | bytearray | memoryview) -> list[Sexp]:
     """Read all s-expressions of some bytes, such as a file of them.
 
     data: the bytes; what of them is no UTF-8 becomes half surrogate pairs in atoms.
@@ -56,7 +56,7 @@ def of_bytes_many(data: bytes) -> list[Sexp]:
     return _Text(_decoded(data)).read()
 
 
-def _decoded(data: bytes) -> str:
+def _decoded(data: bytes | bytearray | memoryview) -> str:
     return bytes(memoryview(data)).decode("utf-8", "surrogateescape")
 
 
@@ -89,7 +89,7 @@ class _Mark:
 
 _COMMENTED = _Mark()
 _CLOSED = frozenset(' \t\n\f()"')
-_SPECIAL = frozenset(('"', "#", ";", "\r", ""))
+_SPECIAL = frozenset(("(", ")", '"', "#", ";", "\r", ""))
 
 
 class _Text:
@@ -130,10 +130,20 @@ class _Text:
         start = -1
         around: list[tuple[list[Sexp], int]] = []
         for index, token in enumerate(self.tokens):
-            if token == "(":
-                around.append((items, start))
-                items, start = [], index
-            elif token == ")":
+            first = token[:1]
+            if first not in special:
+                items.append(token)
+            elif first == "(":
+                if token == "(":
+                    around.append((items, start))
+                    items, start = [], index
+                    continue
+                made = new(List)
+                made.items = tuple(token[1:-1].split())
+                made.source = source
+                made.start = index
+                items.append(made)
+            elif first == ")":
                 if not around:
                     raise self.error(index, "this parenthesis closes no list")
                 if has_marks:
@@ -144,20 +154,23 @@ class _Text:
                 made.start = start
                 items, start = around.pop()
                 items.append(made)
-            elif token[:1] not in special:
-                items.append(token)
-            elif token == "#;":
-                items.append(_COMMENTED)  # type: ignore[arg-type]
-            elif token.startswith("#"):
-                items.append(token)
-            elif token.startswith('"'):
-                items.append(self._unquoted(index, token))
-            elif token == "\r":
-                raise self.error(index, "a carriage return must be followed by a line feed")
+            elif first == '"':
+                items.append(self._unquoted(index, token) if "\\" in token else token[1:-1])
+            else:
+                self._put_special(items, index, token)
         if around:
             more = f", nor are {len(around) - 1} around it" if len(around) > 1 else ""
             raise self.error(start, f"this list is not closed{more}: ) is missing")
         return self._without_commented(items, None) if has_marks else items
+
+    def _put_special(self, items: list[Sexp], index: int, token: str) -> None:
+        """Put what is no simple atom into its list."""
+        if token == "#;":
+            items.append(_COMMENTED)  # type: ignore[arg-type]
+        elif token.startswith("#"):
+            items.append(token)
+        elif token == "\r":
+            raise self.error(index, "a carriage return must be followed by a line feed")
 
     def _unquoted(self, index: int, token: str) -> str:
         try:

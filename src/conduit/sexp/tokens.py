@@ -10,11 +10,14 @@ import re
 # To its end, or to the end of the text if it has none.
 _QUOTED = r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'
 
-# After blanks, one of: a parenthesis, a quoted atom, a comment of a line, the start of the other
+# A list of nothing but bare atoms of ASCII, as most lists are; str.split can do the rest.
+_SIMPLE_LIST = r"\([ \t\n\f!$-'*-:<-{}~]*+\)"
+
+# After blanks, one of: a simple list, a parenthesis, a quoted atom, a comment of a line, the start of the other
 # comments, a bare atom, a carriage return without its line feed, the end. Nothing is left over.
 TOKEN = re.compile(
     r"(?:[ \t\n\f]++|\r\n)*+"
-    rf"([()]|{_QUOTED}|;[^\r\n]*+|#[;|]|[^ \t\n\f\r()\";]++|\r|\Z)"
+    rf"({_SIMPLE_LIST}|[()]|{_QUOTED}|;[^\r\n]*+|#[;|]|[^ \t\n\f\r()\";]++|\r|\Z)"
 )
 
 _TERMINATED = re.compile(r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+"')
@@ -50,6 +53,10 @@ def unquoted(quoted: str) -> str:
     inside = quoted[1:-1]
     if "\\" not in inside:
         return inside
+    if "\\\\" not in inside:  # then each backslash starts an escape; these are most of them
+        simple = inside.replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t")
+        if "\\" not in simple:
+            return simple
     found = inside.encode("utf-8", "surrogateescape")
     return _ESCAPE.sub(_meaning, found).decode("utf-8", "surrogateescape")
 

@@ -46,7 +46,6 @@ class Variant(Shape[T]):
         self._any_case = any_case
         self._atoms = {case.tag: case for case in cases if case.shape is None}
         self._lists = {case.tag: case for case in cases if case.shape is not None}
-        self._values = {case.of: case for case in cases if case.shape is None}
         self._classes = {case.of: case for case in cases if case.shape is not None}
 
     @property
@@ -55,13 +54,10 @@ class Variant(Shape[T]):
         return list(dict.fromkeys(case.tag for case in self.cases))
 
     def to_sexp(self, value: T) -> Sexp:
+        for atom in self._atoms.values():
+            if type(value) is type(atom.of) and value == atom.of:
+                return atom.tag
         case = self._classes.get(type(value))
-        try:
-            atom = self._values.get(value)
-        except TypeError:  # a value that holds what has no hash is not one without a value
-            atom = None
-        if atom is not None:
-            return atom.tag
         if case is None:
             raise SexpError(f"{value!r:.100} has no s-expression as {self.name}")
         shape: Any = case.shape
