@@ -176,7 +176,7 @@ MISTAKES = [
     ("client", "(tcp((IP ::1)(Port 1)))", None, (1, 1), "did you mean TCP?"),
     ("client", "\n\n TCP ", "TCP", (3, 2), r"TCP takes a value: \(TCP ...\)"),
     ("client", "(TCP #;(x) a b)", "(TCP a b)", (1, 1), "takes 1 value, which is a list"),
-    ("client", "(TCP(#;(x) (IP ::1) x))", "x", (1, 21), r"\(Port …\) is expected"),
+    ("client", "(TCP(#;(x) (IP ::1) x))", "x", (1, 21), r"\(Port ...\) is expected"),
     ("client", "(TCP(#|\n|#(IP a.b)(Port 1)))", "a.b", (2, 7), "this is no IP address"),
     ("server", "(TCP(Port 8O))", "8O", (1, 11), "no integer"),
     ("server", "(TCP(Port 0x10000))", "0x10000", (1, 11), "outside 0..65535"),

@@ -6,6 +6,8 @@ import copy
 import gc
 import pickle
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,6 +56,28 @@ def test_equal_means_the_same_text(one, another):
         assert hash(one) == hash(another)
 
 
+def test_list_cannot_be_changed():
+    value = List(["b", List(["a"])])
+    changes: list[Callable[[Any], object]] = [
+        lambda v: v.append("c"),
+        lambda v: v.extend("c"),
+        lambda v: v.insert(0, "c"),
+        lambda v: v.remove("b"),
+        lambda v: v.pop(),
+        lambda v: v.clear(),
+        lambda v: v.sort(key=str),
+        lambda v: v.reverse(),
+        lambda v: v.__setitem__(0, "c"),
+        lambda v: v.__delitem__(0),
+        lambda v: v.__iadd__(["c"]),
+        lambda v: v.__imul__(2),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match="cannot be changed"):
+            change(value)
+    assert sexp.to_string(value) == "(b(a))"
+
+
 def test_list_is_a_sequence():
     value = List(["a", List(), List(["b"])])
     assert len(value) == 3
@@ -69,6 +93,11 @@ def test_list_is_a_sequence():
             pytest.fail("no match")
     assert value != ("a", (), ("b",))
     assert List(["a"]) != List([List(["a"])])
+    assert List(["a"]) != ["a"]
+    assert ["a"] != List(["a"])  # noqa: SIM300
+    assert not (List(["a"]) != List(["a"]))  # noqa: SIM202
+    with pytest.raises(TypeError, match="not supported"):
+        _ = List(["a"]) < List(["b"])
     assert List([List(["a"])]) != List(["a"])
 
 

@@ -83,16 +83,16 @@ def _measured(sexp: List) -> _Piece:
     known: dict[str, str] = {}
     box = _Box([])
     around: list[tuple[_Box, Iterator[Sexp]]] = []
-    rest = iter(sexp.items)
+    rest = iter(sexp)
     while True:
         for item in rest:
             if isinstance(item, str):
                 box.items.append(known.get(item) or _atom(item, known))
-            elif not item.items:
+            elif not item:
                 box.items.append("()")
             else:
                 around.append((box, rest))
-                box, rest = _Box([]), iter(item.items)
+                box, rest = _Box([]), iter(item)
                 break
         else:
             _measure(box)

@@ -32,7 +32,7 @@ class Node:
         """The node of an item of this list."""
         sexp = self.sexp
         assert isinstance(sexp, List)
-        return Node(sexp.items[index], self, index)
+        return Node(sexp[index], self, index)
 
     def refusal(self, why: str, kind: type[E]) -> E:
         """The error for it. why: what is wrong; the error also shows it, and says where it is."""
@@ -68,7 +68,7 @@ def _start_of(sexp: Sexp, left: list[int]) -> Sexp:
     if isinstance(sexp, str):
         return sexp[: _SHOWN + 1]
     kept: list[Sexp] = []
-    for item in sexp.items:
+    for item in sexp:
         if left[0] < 0:
             break
         left[0] -= 1

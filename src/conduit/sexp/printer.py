@@ -36,14 +36,14 @@ def to_string(sexp: Sexp) -> str:
     put = parts.append
     after_bare = False
     around: list[Iterator[Sexp]] = []
-    items = iter(sexp.items)
+    items = iter(sexp)
     while True:
         for item in items:
             if not isinstance(item, str):
                 put("(")
                 after_bare = False
                 around.append(items)
-                items = iter(item.items)
+                items = iter(item)
                 break
             if item not in bare:
                 text = quoted.get(item) or printed(item)

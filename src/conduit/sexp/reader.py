@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..errors import SexpError
 from .comments import without_block_comments
@@ -95,11 +96,12 @@ _SPECIAL = frozenset(("(", ")", '"', "#", ";", "\r", ""))
 class _Text:
     """A text that is being read."""
 
-    __slots__ = ("source", "tokens")
+    __slots__ = ("_has_marks", "source", "tokens")
 
     def __init__(self, text: str) -> None:
         text = canonical(str.__str__(text))
         self.source = Source(without_block_comments(text))
+        self._has_marks = "#;" in self.source.text
         self.tokens: list[str] = TOKEN.findall(self.source.text)
 
     def read(self) -> list[Sexp]:
@@ -124,51 +126,46 @@ class _Text:
             raise self.error(last, 'this atom has no end: " is missing')
 
     def _assembled(self) -> list[Sexp]:
-        source, special, new = self.source, _SPECIAL, List.__new__
-        has_marks = "#;" in source.text
+        source, special = self.source, _SPECIAL
+        new, put, fill = List.__new__, list[Sexp].append, list[Sexp].__init__
         items: list[Sexp] = []
-        start = -1
-        around: list[tuple[list[Sexp], int]] = []
+        around: list[list[Sexp]] = []
         for index, token in enumerate(self.tokens):
             first = token[:1]
             if first not in special:
-                items.append(token)
+                put(items, token)
             elif first == "(":
-                if token == "(":
-                    around.append((items, start))
-                    items, start = [], index
-                    continue
                 made = new(List)
-                made.items = tuple(token[1:-1].split())
                 made.source = source
                 made.start = index
-                items.append(made)
+                put(items, made)
+                if token == "(":
+                    around.append(items)
+                    items = made
+                else:
+                    fill(made, token[1:-1].split())
             elif first == ")":
                 if not around:
                     raise self.error(index, "this parenthesis closes no list")
-                if has_marks:
-                    items = self._without_commented(items, index)
-                made = new(List)
-                made.items = tuple(items)
-                made.source = source
-                made.start = start
-                items, start = around.pop()
-                items.append(made)
+                if self._has_marks:
+                    fill(items, self._without_commented(items, index))
+                items = around.pop()
             elif first == '"':
-                items.append(self._unquoted(index, token) if "\\" in token else token[1:-1])
+                put(items, self._unquoted(index, token) if "\\" in token else token[1:-1])
             else:
                 self._put_special(items, index, token)
-        if around:
+        if isinstance(items, List):
             more = f", nor are {len(around) - 1} around it" if len(around) > 1 else ""
-            raise self.error(start, f"this list is not closed{more}: ) is missing")
-        return self._without_commented(items, None) if has_marks else items
+            raise self.error(items.start, f"this list is not closed{more}: ) is missing")
+        return self._without_commented(items, None) if self._has_marks else items
 
-    def _put_special(self, items: list[Sexp], index: int, token: str) -> None:
+    def _put_special(self, items: list[Any], index: int, token: str) -> None:
         """Put what is no simple atom into its list."""
+        put = list[Any].append
         if token == "#;":
-            items.append(_COMMENTED)  # type: ignore[arg-type]
+            put(items, _COMMENTED)
         elif token.startswith("#"):
-            items.append(token)
+            put(items, token)
         elif token == "\r":
             raise self.error(index, "a carriage return must be followed by a line feed")
 

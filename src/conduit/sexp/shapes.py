@@ -101,7 +101,7 @@ class Labelled(Shape[T]):
     def __init__(self, tag: str, shape: Shape[T]) -> None:
         self.tag = tag
         self._shape = shape
-        self._variant: Variant[T] = Variant(f"({tag} …)", Case(tag, shape, object))
+        self._variant: Variant[T] = Variant(f"({tag} ...)", Case(tag, shape, object))
 
     def to_sexp(self, value: T) -> Sexp:
         return List((self.tag, self._shape.to_sexp(value)))
@@ -158,7 +158,7 @@ class Record(Shape[T]):
     def _name_of(self, field: Node) -> str:
         sexp = field.sexp
         if isinstance(sexp, List) and 1 <= len(sexp) <= 2:
-            name = sexp.items[0]
+            name = sexp[0]
             if isinstance(name, str):
                 return name
         raise field.refused("a field is expected, which is a list of a name and a value")

@@ -13,8 +13,9 @@ _QUOTED = r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'
 # A list of nothing but bare atoms of ASCII, as most lists are; str.split can do the rest.
 _SIMPLE_LIST = r"\([ \t\n\f!$-'*-:<-{}~]*+\)"
 
-# After blanks, one of: a simple list, a parenthesis, a quoted atom, a comment of a line, the start of the other
-# comments, a bare atom, a carriage return without its line feed, the end. Nothing is left over.
+# After blanks, one of: a simple list, a parenthesis, a quoted atom, a comment of a line, the start
+# of the other comments, a bare atom, a carriage return without its line feed, the end. Nothing is
+# left over.
 TOKEN = re.compile(
     r"(?:[ \t\n\f]++|\r\n)*+"
     rf"({_SIMPLE_LIST}|[()]|{_QUOTED}|;[^\r\n]*+|#[;|]|[^ \t\n\f\r()\";]++|\r|\Z)"

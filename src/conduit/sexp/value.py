@@ -6,8 +6,8 @@ surrogate pair (PEP 383), so that every string of bytes is an atom and comes bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, SupportsIndex, TypeAlias, overload
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 from ..errors import SexpError
 
@@ -28,7 +28,7 @@ class Atom(str):
         return str, (str.__str__(self),)
 
 
-class List(Sequence["Sexp"]):
+class List(list["Sexp"]):
     """A list of s-expressions, which cannot be changed.
 
     items: atoms and lists; by default none.
@@ -39,14 +39,14 @@ class List(Sequence["Sexp"]):
     Raises TypeError for an item that is neither, SexpError for a str that no bytes stand for.
     """
 
-    __slots__ = ("items", "source", "start")
+    # A built-in list inside, since a large text makes many: one object each is half the work.
+    __slots__ = ("source", "start")
 
-    items: tuple[Sexp, ...]
     source: Source | None  # the text it was read from, and the number of its token there
     start: int
 
     def __init__(self, items: Iterable[Sexp] = ()) -> None:
-        self.items = tuple(map(checked, items))
+        super().__init__(map(checked, items))
         self.source = None
         self.start = 0
 
@@ -56,26 +56,21 @@ class List(Sequence["Sexp"]):
     def __getitem__(self, index: slice) -> List: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Sexp | List:
         if isinstance(index, slice):
-            return List(self.items[index])
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Sexp]:
-        return iter(self.items)
+            return List(super().__getitem__(index))
+        return super().__getitem__(index)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, List):
-            return NotImplemented
+            # To a list that is none of ours, list itself would say that it is equal.
+            return False if isinstance(other, list) else NotImplemented
         pairs: list[tuple[List, List]] = [(self, other)]
         while pairs:
             one, another = pairs.pop()
             if one is another:
                 continue
-            if len(one.items) != len(another.items):
+            if len(one) != len(another):
                 return False
-            for a, b in zip(one.items, another.items, strict=True):
+            for a, b in zip(one, another, strict=True):
                 if isinstance(a, List):
                     if not isinstance(b, List):
                         return False
@@ -84,7 +79,10 @@ class List(Sequence["Sexp"]):
                     return False
         return True
 
-    def __hash__(self) -> int:
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]  # it cannot be changed
         return hash((List, self._text()))
 
     def __repr__(self) -> str:
@@ -96,7 +94,7 @@ class List(Sequence["Sexp"]):
     def __deepcopy__(self, memo: object) -> List:
         return self
 
-    def __reduce__(self) -> tuple[Callable[[str], Sexp], tuple[str]]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[str], Sexp], tuple[str]]:
         from .reader import of_string
 
         return of_string, (self._text(),)
@@ -105,6 +103,18 @@ class List(Sequence["Sexp"]):
         from .printer import to_string
 
         return to_string(self)
+
+    def _unchangeable(self, *_given: object, **_named: object) -> Any:
+        """Raise TypeError, since an s-expression cannot be changed."""
+        raise TypeError("an s-expression cannot be changed; make another with conduit.sexp.List")
+
+    def _unordered(self, _other: object) -> Any:
+        return NotImplemented
+
+    if not TYPE_CHECKING:
+        append = extend = insert = remove = pop = clear = sort = reverse = _unchangeable
+        __setitem__ = __delitem__ = __iadd__ = __imul__ = _unchangeable
+        __lt__ = __le__ = __gt__ = __ge__ = _unordered
 
 
 Sexp: TypeAlias = str | List

@@ -89,10 +89,10 @@ class Variant(Shape[T]):
         sexp = node.sexp
         if isinstance(sexp, str):
             tag = str.__str__(sexp)
-        elif not sexp.items:
+        elif not sexp:
             raise node.refused(f"{self.name} starts with a tag, and this list is empty")
         else:
-            first = sexp.items[0]
+            first = sexp[0]
             if not isinstance(first, str):
                 raise node.refused(f"{self.name} starts with a tag, and this with a list")
             tag = first
@@ -116,7 +116,7 @@ class Variant(Shape[T]):
 
 def _value_of(case: Case[Any], node: Node, sexp: List) -> Any:
     shape: Any = case.shape
-    given = len(sexp.items) - 1
+    given = len(sexp) - 1
     wanted = shape.size if case.spread else 1
     if given != wanted:
         values = "1 value" if wanted == 1 else f"{wanted} values"
