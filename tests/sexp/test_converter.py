@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,8 @@ def test_what_has_no_text_prints_as_a_sign_and_is_not_read(name, value, text):
         ("vchan_flow", None),
         ("service", object()),
         ("client", client.VchanDomainSocket("\ud800", "p")),
+        ("client", client.VchanDirect(1 << 62, "p")),
+        ("client", client.VchanDirect(10**5000, "p")),
     ],
 )
 def test_what_is_no_value_of_the_type_does_not_print(name, value):
@@ -184,6 +188,7 @@ MISTAKES = [
     ("endp", "(Vchan_direct(-1 p))", "-1", (1, 15), "negative"),
     ("endp", '(Unix_domain_socket "\\000x")', '"\\000x"', (1, 21), "NUL"),
     ("service", "((name a)(port 1)(prt 1))", None, (1, 1), "no such field: prt"),
+    ("server", "(TCP((IP ::1)(Port 70000)))", "70000", (1, 20), "^server.TCP: port 70000"),
     ("service", "((name a)(port 1))", None, (1, 1), "missing: tls"),
     ("service", "((name a)(name b)(port 1))", None, (1, 1), "given twice: name"),
     ("service", "((name a)(port 1)(tls yes))", "yes", (1, 23), "neither true nor false"),
@@ -221,10 +226,22 @@ def test_mistake_in_what_was_made_by_hand_has_no_place():
     assert caught.value.sexp == "x"
 
 
-def test_long_mistake_is_shown_in_short():
-    with pytest.raises(SexpError) as caught:
-        conduit.client_of_sexp(sexp.List(["x" * 100_000, "y" * 100_000]))
-    assert len(str(caught.value)) < 400
+@pytest.mark.parametrize("name", ["client", "service", "flow", "tls_own_key"])
+def test_long_mistake_is_shown_in_short(name):
+    long = sexp.List(["x" * 100_000, "y" * 100_000])
+    for wrong in (long, sexp.List([long] * 1000)):
+        with pytest.raises(SexpError) as caught:
+            sexp.converters[name].of_sexp(wrong)
+        assert len(str(caught.value)) < 600
+
+
+def test_program_that_only_reads_a_file_does_without_contexts():
+    program = """
+import sys, conduit
+conduit.sexp.converters["client"].of_sexp(conduit.sexp.of_string("(TCP((IP ::1)(Port 1)))"))
+assert "conduit.context" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 @given(sexps)

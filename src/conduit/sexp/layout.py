@@ -7,7 +7,7 @@ space before an item that does not fit, or that follows lines indented deeper th
 
 It looks ahead only as far as it must. So, what would just fill a line to its last column counts as
 fitting only if `Format` had seen its end when it had to decide; `_Lines.seen` is how far it had
-looked by then. What is said here of the order of its decisions follows from that.
+looked by then.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from .. import _fields as kind
 from .._fields import IPAddress
-from ..errors import AddressError
+from ..errors import AddressError, SexpError
 from .node import Node
 from .value import Sexp, canonical
 
@@ -65,6 +65,8 @@ class _Int(_Scalar[int]):
     name = "a number"
 
     def to_sexp(self, value: int) -> Sexp:
+        if not -(1 << 62) <= value < 1 << 62:
+            raise SexpError("a number of more than OCaml's 63 bits has no s-expression")
         return str(int(value))
 
     def read(self, node: Node, atom: str) -> int:

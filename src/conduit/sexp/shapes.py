@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..errors import AddressError
-from .node import Node
+from .node import Node, shown
 from .scalars import FUNCTION, Shape
 from .value import List, Sexp
 from .variants import Case, Variant
@@ -170,9 +170,8 @@ class Record(Shape[T]):
         if twice:
             raise node.refused(f"given twice: {', '.join(twice)}")
         if unknown:
-            raise node.refused(
-                f"no such field: {', '.join(unknown)}; there are {', '.join(self._shapes)}"
-            )
+            names = ", ".join(map(shown, unknown[:5]))
+            raise node.refused(f"no such field: {names}; there are {', '.join(self._shapes)}")
         if missing:
             raise node.refused(f"missing: {', '.join(missing)}")
 

@@ -6,11 +6,11 @@ docs/s-expressions.md lists them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import client, endp, flow, server
 from .._fields import IPAddress
-from ..context import Context
+from ..errors import AddressError
 from ..resolver.service import Service
 from ..tls.keys import OwnKey
 from ..tls.library import TLSLibrary
@@ -19,6 +19,9 @@ from .scalars import BOOL, INT, IP, OPAQUE, TEXT, Shape, ip_text
 from .shapes import Fields, Labelled, Nested, Password, Record
 from .value import List, Sexp
 from .variants import Case, Variant
+
+if TYPE_CHECKING:
+    from ..context import Context
 
 _HOSTNAME = Labelled("Hostname", TEXT)
 _IP = Labelled("IP", IP)
@@ -89,13 +92,14 @@ class _ServerTCP(Shape[server.TCP]):
     def of_sexp(self, node: Node) -> server.TCP:
         match node.sexp:
             case [["IP", *_], _]:
-                address = _ON_ADDRESS.of_sexp(node)
-                return server.TCP(address.port, ip=address.ip)
+                ip, port = _IP.of_sexp(node.item(0)), _PORT.of_sexp(node.item(1))
+                try:
+                    return server.TCP(port, ip=ip)
+                except AddressError as error:
+                    raise _PORT.value_in(node.item(1)).refused(str(error)) from None
             case _:
                 return server.TCP(TCP_CONFIG.of_sexp(node))
 
-
-_ON_ADDRESS = Fields(client.TCP, _IP, _PORT)
 
 _MODE: Nested[server.Mode] = Nested(lambda: SERVER, lambda: SERVER)
 
@@ -150,7 +154,7 @@ TLS_LIB: Variant[TLSLibrary] = Variant(
 SERVICE = Record(Service, name=TEXT, port=INT, tls=BOOL)
 
 
-class _Ctx(Shape[Context]):
+class _Ctx(Shape["Context"]):
     """The pair of the source addresses and the own key; it says too little to be read."""
 
     def to_sexp(self, value: Context) -> Sexp:
