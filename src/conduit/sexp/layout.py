@@ -133,9 +133,8 @@ class _Lines:
         self.line_indent = 0
         # Characters printed, where a line break counts as the space that it stands for.
         self.done = 0
-        # Of these, how many had been read when the last decision was made; the first is made when
-        # there is a line of them.
-        self.seen = _MARGIN
+        # Of all characters, how many `Format` had read when it made its last decision.
+        self.seen = 0
 
     def print(self, root: _Piece) -> None:
         """Print all of a piece."""
