@@ -110,7 +110,9 @@ async def test_new_clients_are_shown_the_new_certificate(files, certificates, ct
 async def test_file_that_is_broken_keeps_the_old_one_and_says_so(files, certificates, ctx, caplog):
     async with serving(files) as srv:
         files.spoil()
-        with pytest.raises(conduit.TLSError, match=r"cannot use .*own\.crt with .*damaged or was cut short"):
+        with pytest.raises(
+            conduit.TLSError, match=r"cannot use .*own\.crt with .*damaged or was cut short"
+        ):
             await srv.reload()
         [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
         assert record.getMessage().startswith(
@@ -292,9 +294,7 @@ async def test_file_that_is_replaced_is_noticed(files, certificates, ctx, tmp_pa
         await becomes(srv, ctx, issued.der)
 
 
-async def test_broken_file_is_told_once_and_the_next_change_taken(
-    files, certificates, ctx, caplog
-):
+async def test_broken_file_is_told_once_and_the_next_change_taken(files, certificates, ctx, caplog):
     def told() -> list[str]:
         return [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
 

@@ -28,9 +28,7 @@ def key(certificates):
 @pytest.fixture
 async def ctx(certificates, key):
     """Trusts the authority of the tests, and has a key from it."""
-    return await conduit.init(
-        tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key
-    )
+    return await conduit.init(tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key)
 
 
 @asynccontextmanager
@@ -549,9 +547,7 @@ async def test_flow_that_ends_or_has_ended_in_place(pair, of_ssl):
 async def test_limit_in_place(pair, of_ssl):
     left, _ = pair
     with pytest.raises(TimeoutError):
-        await left.oc.start_tls(
-            of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02
-        )
+        await left.oc.start_tls(of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02)
     await left.oc.wait_closed()
 
 

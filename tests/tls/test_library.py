@@ -157,11 +157,12 @@ async def listen(mode):
 
 @pytest.mark.parametrize(
     ("library", "advice"),
-    [(TLSLibrary.NO_TLS, "set CONDUIT_TLS=openssl"), (TLSLibrary.NATIVE, "use CONDUIT_TLS=openssl")],
+    [
+        (TLSLibrary.NO_TLS, "set CONDUIT_TLS=openssl"),
+        (TLSLibrary.NATIVE, "use CONDUIT_TLS=openssl"),
+    ],
 )
-async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(
-    chosen, library, advice
-):
+async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(chosen, library, advice):
     """Before anything else is tried: no port is listened on, and nobody is connected to."""
     chosen(library)
     targets = [

@@ -234,7 +234,9 @@ def test_names_of_a_certificate(key, tmp_path, before, names):
     assert contexts.names_of(replace(key, crt_file=str(path))) == names
 
 
-@pytest.mark.parametrize("text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize(
+    "text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+)
 def test_certificate_too_odd_to_be_read_has_no_names(key, tmp_path, text):
     path = tmp_path / "own.crt"
     path.write_text(text)

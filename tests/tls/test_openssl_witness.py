@@ -88,9 +88,7 @@ def client(trusted: trust.Trust, own_key: OwnKey | None = None) -> openssl.Clien
 
 
 def server(key: OwnKey, trusted: trust.Trust | None = None, client_auth="none") -> openssl.Server:
-    return openssl.load_server(
-        ServerSettings(keys=(key,), trust=trusted, client_auth=client_auth)
-    )
+    return openssl.load_server(ServerSettings(keys=(key,), trust=trusted, client_auth=client_auth))
 
 
 NOBODY = trust.insecure_no_verification()
@@ -262,7 +260,9 @@ def message(*chain: bytes, tls13: bool, context=b"", extensions=b"") -> bytes:
     return b"\x0b" + len(body).to_bytes(3) + body
 
 
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.booleans(), st.binary(max_size=9))
+@given(
+    st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.booleans(), st.binary(max_size=9)
+)
 def test_certificates_are_found(chain, tls13, more):
     sent = message(*chain, tls13=tls13, context=more, extensions=more)
     assert certificates_of(sent, tls13) == tuple(chain)
