@@ -79,7 +79,7 @@ def test_a_fall_below_the_recorded_share_is_named():
 
 # Rows ---------------------------------------------------------------------------------------------
 
-every_row = [*rows.RATE_ROWS, *rows.MEMORY_ROWS]
+every_row: list[rows.RateRow | rows.MemoryRow] = [*rows.RATE_ROWS, *rows.MEMORY_ROWS]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,11 @@ def _connection(clients: tls_contexts.Clients, directory: str) -> ssl.SSLObject:
 def test_clients_take_up_the_last_session_where_the_row_asks_for_it(tmp_path):
     certificates.make(tmp_path)
     directory = str(tmp_path)
-    for kind, expected in (("tls", [False] * 3), ("tls-resumed", [False, True, True])):
+    expectations: dict[Kind, list[bool]] = {
+        "tls": [False, False, False],
+        "tls-resumed": [False, True, True],
+    }
+    for kind, expected in expectations.items():
         clients = tls_contexts.Clients(kind, directory)
         found = []
         for _ in range(3):
