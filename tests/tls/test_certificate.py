@@ -486,6 +486,9 @@ def test_matches(name, hostname):
     ("**.db.example", "a.db.example"),
     ("*.*.example", "a.b.example"),
     ("*.example", "a.example"),
+    ("*.-db.example", "a.-db.example"),
+    ("*.db-.example", "a.db-.example"),
+    ("*.db.example", "_a.db.example"),
     ("*", "db"),
     ("*.", "db."),
     ("127.0.0.1", "127.0.0.2"),
@@ -522,7 +525,9 @@ def test_a_name_with_a_nul_matches_no_part_of_itself():
         assert not found.matches(hostname)
 
 
-PIECES = st.sampled_from(["a", "A", "b", "xn--a", "*", "a*", "example", "1", "-", "a-b", ""])
+PIECES = st.sampled_from(
+    ["a", "_", "-a", "a-", "A", "b", "xn--a", "*", "a*", "example", "1", "-", "a-b", ""]
+)
 DOTTED = st.lists(PIECES, min_size=1, max_size=4).map(".".join)
 
 

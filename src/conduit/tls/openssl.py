@@ -71,6 +71,8 @@ class OpenSSLEngine(Engine):
 
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
+        if self.ended:
+            return
         if self._waiting or len(data) > _PIECE:
             self._waiting = b"".join((self._waiting, data)) if self._waiting else data
         else:
@@ -106,9 +108,14 @@ class OpenSSLEngine(Engine):
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
-                raise self._error(error) from error
+                if not pieces:
+                    raise self._error(error) from error
+                self.failure = self._error(error)
+                self.failure.__cause__ = error.with_traceback(None)
+                break
             if not data:
                 self.ended = True
+                self._waiting = b""
                 break
             pieces.append(data)
             # To ask once more than there is something would cost an exception.
@@ -174,7 +181,8 @@ class OpenSSLEngine(Engine):
             return False
         waiting = memoryview(self._waiting)
         self._incoming.write(waiting[:_PIECE])
-        self._waiting = waiting[_PIECE:]
+        # Not an empty view: it would hold on to all of it.
+        self._waiting = waiting[_PIECE:] or b""
         return True
 
     def _error(self, error: ssl.SSLError) -> TLSError:

@@ -224,9 +224,11 @@ def naming(what: str) -> Generator[None]:
 def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False) -> None:
     """Raise an error unless TLS can begin on a flow now.
 
-    ic, oc: its channels. what: who wants to, for errors. server_side: by which role. ValueError for channels of two flows,
-    TypeError for what is no channel, RuntimeError for a flow that somebody else uses,
-    ConnectionError for one that has ended, TLSError for input that nobody has read.
+    ic, oc: its channels. what: who wants to, for errors. server_side: by which role.
+
+    ValueError for channels of two flows, TypeError for what is no channel, RuntimeError for a flow
+    that somebody else uses, ConnectionError for one that has ended, TLSError for input that nobody
+    has read.
     """
     given: tuple[object, object] = (ic, oc)
     if not (isinstance(given[0], Input) and isinstance(given[1], Output)):
