@@ -28,9 +28,7 @@ def key(certificates):
 @pytest.fixture
 async def ctx(certificates, key):
     """Trusts the authority of the tests, and has a key from it."""
-    return await conduit.init(
-        tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key
-    )
+    return await conduit.init(tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key)
 
 
 @asynccontextmanager
@@ -197,7 +195,7 @@ async def test_hello_of_a_quick_client_is_for_the_handshake(pair, ctx):
     """It may be there before the server has begun, or while it reads its certificate."""
     left, right = pair
     ours = asyncio.ensure_future(conduit.start_tls(*left, hostname="localhost", ctx=ctx))
-    await until(lambda: right.oc._wire.buffer)
+    await until(lambda: bool(right.oc._wire.buffer))
     (_, ic, oc), (_, ic2, oc2) = await asyncio.gather(
         ours, conduit.start_tls(*right, server_side=True, ctx=ctx)
     )
@@ -281,12 +279,13 @@ async def test_client_auth_that_could_hold_nobody_to_it(pair, key):
 
 async def test_channels_and_flow_belong_together(pair, ctx):
     left, right = pair
-    for f, ic, oc in (
+    wrong: list[Any] = [
         (right.flow, left.ic, left.oc),
         (None, left.ic, left.oc),
         (left.flow, right.ic, left.oc),
         (left.flow, left.ic, right.oc),
-    ):
+    ]
+    for f, ic, oc in wrong:
         with pytest.raises(ValueError, match="ic and oc"):
             await conduit.start_tls(f, ic, oc, hostname="localhost", ctx=ctx)
     channel: Any = "a channel"
@@ -475,7 +474,7 @@ async def test_hello_of_a_quick_client_in_place(pair, of_ssl):
     left, right = pair
     serving, connecting = of_ssl
     ours = asyncio.ensure_future(left.oc.start_tls(connecting, server_hostname="localhost"))
-    await until(lambda: right.oc._wire.buffer)
+    await until(lambda: bool(right.oc._wire.buffer))
     await asyncio.gather(ours, right.oc.start_tls(serving))
     assert await works(left, right)
 
@@ -484,7 +483,7 @@ async def test_name_in_place_is_checked(pair, of_ssl):
     left, right = pair
     serving, connecting = of_ssl
     theirs = asyncio.ensure_future(right.oc.start_tls(serving))
-    with pytest.raises(conduit.CertificateError, match="not for 'other.example'"):
+    with pytest.raises(conduit.CertificateError, match=r"not for 'other\.example'"):
         await left.oc.start_tls(connecting, server_hostname="other.example")
     with pytest.raises(conduit.TLSError):
         await theirs
@@ -517,7 +516,7 @@ async def test_unread_bytes_in_place(pair, of_ssl):
 
 async def test_bytes_that_come_while_ours_leave_count_as_well(of_ssl):
     """What was written before has to leave first, and the peer may use the time."""
-    (_, ic, oc), (_, ic2, oc2) = memory_pair()
+    (_, _, oc), (_, ic2, oc2) = memory_pair()
     size = 1_000_000
     oc.write(bytes(size))
     beginning = asyncio.ensure_future(oc.start_tls(of_ssl[1], server_hostname="localhost"))
@@ -549,9 +548,7 @@ async def test_flow_that_ends_or_has_ended_in_place(pair, of_ssl):
 async def test_limit_in_place(pair, of_ssl):
     left, _ = pair
     with pytest.raises(TimeoutError):
-        await left.oc.start_tls(
-            of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02
-        )
+        await left.oc.start_tls(of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02)
     await left.oc.wait_closed()
 
 

@@ -8,7 +8,7 @@ import ssl
 from . import endp, flow
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
-from .errors import AddressError, TLSError
+from .errors import AddressError
 from .tls.engine import Engine
 from .tls.keys import OwnKey
 from .tls.layer import TLSTransport

@@ -31,7 +31,6 @@ Forms: TypeAlias = Callable[[endp.Endp], list[Target]]
 T = TypeVar("T")
 
 
-
 @dataclass(frozen=True, slots=True)
 class _Way:
     """A way to be reached, and what makes the ways to reach it of the endpoint that it is at.

@@ -1,4 +1,4 @@
-"""What the demo shows to its peers by TLS: certificates of an authority that lives as long as it."""
+"""What the demo shows to its peers by TLS: certificates of an authority of its own."""
 
 from __future__ import annotations
 

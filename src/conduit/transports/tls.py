@@ -230,8 +230,7 @@ def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False)
     that somebody else uses, ConnectionError for one that has ended, TLSError for input that nobody
     has read.
     """
-    given: tuple[object, object] = (ic, oc)
-    if not (isinstance(given[0], Input) and isinstance(given[1], Output)):
+    if not (isinstance(cast("object", ic), Input) and isinstance(cast("object", oc), Output)):
         raise TypeError(f"{what}: ic and oc must be the channels of a flow")
     wire = wire_of(oc)
     if wire_of(ic) is not wire:
