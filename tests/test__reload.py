@@ -308,7 +308,12 @@ async def test_broken_file_is_told_once_and_the_next_change_taken(files, certifi
         await becomes(srv, ctx, files.put(certificates.ca, "localhost"))
 
 
-async def test_file_that_could_not_be_read_is_tried_again(files, certificates, ctx, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), conduit.TLSError("the password could not be had")]
+)
+async def test_what_could_not_be_read_is_tried_again(
+    files, certificates, ctx, monkeypatch, error, caplog
+):
     """Descriptors may be short when a certificate is renewed: it is not forgotten for that."""
     from conduit.tls import openssl
 
@@ -318,13 +323,14 @@ async def test_file_that_could_not_be_read_is_tried_again(files, certificates, c
         nonlocal fails
         fails -= 1
         if fails >= 0:
-            raise OSError(24, "Too many open files")
+            raise error
         return load(settings)
 
     async with serving(files, reload_interval=QUICKLY) as srv:
         monkeypatch.setattr(openssl, "load_server", load_server)
         await becomes(srv, ctx, files.put(certificates.ca, "localhost"))
         assert fails < 0
+    assert [one.levelno for one in caplog.records].count(logging.ERROR) == 1
 
 
 async def test_nothing_is_read_while_nothing_changes(files, ctx, monkeypatch):

@@ -261,6 +261,14 @@ async def test_files_that_cannot_be_read(pair, tmp_path):
     assert await works(left, right)
 
 
+async def test_flow_that_could_not_be_told_of(pair, ctx):
+    """Found out before the handshake, not after it."""
+    left, right = pair
+    with pytest.raises(conduit.AddressError, match="holds a NUL"):
+        await conduit.start_tls(*left, server_side=True, hostname="a\0b", ctx=ctx)
+    assert await works(left, right)
+
+
 @pytest.mark.parametrize("wrong", ["requird", "", None, True])
 async def test_client_auth_that_is_misspelt(pair, ctx, wrong):
     """It would protect less than was meant."""
@@ -460,7 +468,9 @@ async def in_place(pair, of_ssl, **options):
 
 async def test_channels_stay_the_same(pair, of_ssl):
     left, right = pair
-    await in_place(pair, of_ssl)
+    with EventLog() as log:
+        await in_place(pair, of_ssl)
+    assert len(log.of(conduit.events.Handshake)) == 2
     assert await works(left, right)
     assert left.oc.get_extra_info("tls").version == "TLSv1.3"
     left.oc.write_eof()

@@ -291,7 +291,10 @@ async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[
             raise
         except OSError as error:
             # With the address, and still a FileNotFoundError.
-            raise OSError(error.errno, f"{what}: {error.strerror}") from error
+            named = OSError(error.errno, f"{what}: {error.strerror}")
+            if type(named) is not type(error):
+                raise
+            raise named from error
     over = mode.mode if isinstance(mode, server.TLSOver) else server.TCP(mode.port, ip=mode.ip)
     return [
         TLSListener(listener, certificates, ctx)
