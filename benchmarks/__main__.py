@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import certificates, idle_memory, import_cost, machine, report, rows
+from . import certificates, idle_memory, import_cost, machine, report, rows, s_expressions
 from .peers.interface import TLS_KINDS
 from .rates import RateMeasurement
 from .variants import PEERS
@@ -149,6 +149,13 @@ def _measure(
         _say("import")
         machine.pin(cpu)
         findings.imports = import_cost.measure(settings.import_rounds)
+    if wanted(rows.SEXP) and subject == "conduit":
+        _say("sexp")
+        if s_expressions.is_missing():
+            print(f"left out: {rows.SEXP} ({s_expressions.PEER} not installed)")
+        else:
+            machine.pin(cpu)
+            findings.sexps = s_expressions.measure(settings.import_rounds)
     _say("")
     return findings
 

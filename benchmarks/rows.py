@@ -101,7 +101,15 @@ MEMORY_ROWS = (
 IMPORT = "import"
 """The name of the row that has no variants: what importing costs."""
 
-ALL_NAMES = (*(row.name for row in RATE_ROWS), *(row.name for row in MEMORY_ROWS), IMPORT)
+SEXP = "sexp"
+"""The name of the row about s-expressions, which has no variants either."""
+
+ALL_NAMES = (
+    *(row.name for row in RATE_ROWS),
+    *(row.name for row in MEMORY_ROWS),
+    IMPORT,
+    SEXP,
+)
 
 
 def chosen(pattern: str | None, name: str) -> bool:

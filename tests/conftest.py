@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 import uvloop
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.certificates import Certificates
+
+# How long an example takes says more of the machine than of the code; each test has its limit.
+settings.register_profile("conduit", deadline=None)
+settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
 
