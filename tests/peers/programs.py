@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from types import TracebackType
 
-SECONDS = 30
+SECONDS = 5
 
 
 async def run(*command: str, stdin: bytes = b"", status: int = 0) -> bytes:
@@ -81,12 +84,30 @@ class Listening:
     @property
     def port(self) -> int:
         """The TCP port that it listens on, as the kernel knows it."""
-        inodes = set()
-        for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
-            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
-        for table in ("tcp", "tcp6"):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[9] in inodes and fields[3] == "0A":  # TCP_LISTEN
-                    return int(fields[1].rpartition(":")[2], 16)
-        raise AssertionError(f"{self._command} listens on no TCP port")
+        return listening_port(self._process.pid)
+
+
+def listening_port(pid: int) -> int:
+    """The TCP port that a process listens on, as the kernel knows it."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes and fields[3] == "0A":  # TCP_LISTEN
+                return int(fields[1].rpartition(":")[2], 16)
+    raise AssertionError(f"process {pid} listens on no TCP port")
+
+
+@contextmanager
+def port_of_its_own() -> Iterator[int]:
+    """A TCP port of 127.0.0.1 for a program that must be told one; nobody else is given it.
+
+    It stays bound here, without listening, which keeps others off it; programs that set
+    SO_REUSEADDR, as servers do, can listen on it all the same.
+    """
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        yield keeper.getsockname()[1]
