@@ -34,7 +34,7 @@ class Reloader:
             try:
                 await one.reload()
             except (OSError, ValueError) as error:
-                logger.error(
+                logger.error(  # noqa: TRY400 (a traceback says nothing more)
                     "cannot reload %s, what was read before stays in use: %s",
                     ", ".join(one.files),
                     error,

@@ -101,9 +101,9 @@ async def init(
     ssl_client_verify: what of the server's certificate must match. alpn: protocols to offer, the
     preferred one first. resolver: what turns names and URIs into endpoints.
     allow_truncation: take an end without close_notify for a proper end (default: no).
-    close_timeout: seconds that unsent bytes get when a flow is closed (default 5). key_log: a file to
-    which the secrets of TLS sessions are written, so that a captured connection can be read; by
-    default the one that the environment variable SSLKEYLOGFILE names, if any.
+    close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
+    key_log: a file to which the secrets of TLS sessions are written, so that a captured connection
+    can be read (default: the one that the environment variable SSLKEYLOGFILE names, if any).
 
     Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
     ValueError for a `close_timeout` below zero.

@@ -58,13 +58,13 @@ def set_tls_library(library: TLSLibrary) -> None:
     anything else.
     """
     global _chosen
-    if not isinstance(library, TLSLibrary):
+    if type(library) is not TLSLibrary:
         raise TypeError(f"the library must be a conduit.TLSLibrary, not {library!r}")
     _chosen = library
 
 
 def stack_of(library: TLSLibrary) -> Stack:
-    """The module of a stack. Raises UnsupportedTransport, saying what to do, where it is missing."""
+    """The module of a stack. Raises UnsupportedTransport where it is missing, saying what to do."""
     if library is TLSLibrary.NO_TLS:
         raise UnsupportedTransport(
             "there is no TLS: CONDUIT_TLS or set_tls_library has turned it off, or this Python has "
@@ -96,7 +96,7 @@ def _from_environment() -> TLSLibrary:
 
 def _has_openssl() -> bool:
     try:
-        import ssl  # noqa: F401
+        import_module("ssl")
     except ImportError:
         return False
     return True

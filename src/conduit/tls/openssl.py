@@ -212,7 +212,7 @@ class OpenSSLEngine(Engine):
 class ClientEngine(OpenSSLEngine):
     """The engine of the side that connects."""
 
-    __slots__ = ("_checks_name", "_credentials", "_key", "_kept")
+    __slots__ = ("_checks_name", "_credentials", "_kept", "_key")
 
     peer: Peer = "server"
 
@@ -294,7 +294,7 @@ def is_ip(hostname: str) -> bool:
 class Client:
     """What connections by the same settings share: contexts, and sessions to take up again."""
 
-    __slots__ = ("_checking", "_lax", "settings", "sessions")
+    __slots__ = ("_checking", "_lax", "sessions", "settings")
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings

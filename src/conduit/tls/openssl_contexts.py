@@ -6,7 +6,7 @@ import logging
 import os
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from ..errors import TLSError
 from .certificate import Certificate
@@ -102,7 +102,7 @@ def load_key(context: ssl.SSLContext, key: OwnKey) -> None:
 def _password_of(key: OwnKey) -> str:
     assert key.password is not None
     try:
-        password: object = key.password(False)
+        password = cast("object", key.password(False))
     except Exception as error:
         raise TLSError(
             f"the password of {key.key_file} could not be had: {error or type(error).__name__}"

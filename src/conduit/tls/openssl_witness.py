@@ -13,7 +13,8 @@ from __future__ import annotations
 import _ssl
 import hashlib
 import ssl
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from .trust import Trust
 
@@ -52,8 +53,9 @@ def shown_to(connection: ssl.SSLObject) -> tuple[bytes, ...]:
     shown: tuple[bytes, ...] | None = getattr(connection, "shown", None)
     if shown is not None:
         return shown
-    chain = connection._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
-    return tuple(one.public_bytes(_ssl.ENCODING_DER) for one in chain or ())
+    inner = cast("Any", connection)._sslobj  # public from Python 3.13 on
+    chain: Iterable[Any] = inner.get_unverified_chain() or ()
+    return tuple(bytes(one.public_bytes(_ssl.ENCODING_DER)) for one in chain)
 
 
 def certificates_of(message: bytes, tls13: bool) -> tuple[bytes, ...]:
