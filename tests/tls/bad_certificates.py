@@ -179,3 +179,11 @@ BAD: dict[str, Case] = {
 def pattern(text: str, who: str, peer: str) -> str:
     """What is to be said, of a certificate that is called so."""
     return text.replace("WHO", re.escape(who)).replace("PEER", peer)
+
+
+def sent_by(issued: Issued) -> tuple[bytes, ...]:
+    """What whoever has it sends, each in DER."""
+    found = re.findall(
+        "-----BEGIN.*?-----END CERTIFICATE-----\n", issued.crt_pem.decode(), re.DOTALL
+    )
+    return tuple(map(ssl.PEM_cert_to_DER_cert, found))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 import pytest
 
+import conduit
 from conduit.tls.alerts import NUMBERS, alert_of, explain_alert
 
 FATAL, WARNING = 2, 1
@@ -34,6 +36,25 @@ def test_what_a_peer_sends_is_recognised(number, name):
     expected = None if name in NAMELESS else name
     assert alert_of(error.reason or str(error)) == expected
     assert alert_of(str(error)) == expected
+
+
+async def test_each_is_named_by_the_error_of_connecting(stack):
+    number = 0
+
+    async def refuse(reader, writer):
+        writer.write(bytes([21, 3, 3, 0, 2, FATAL, number]))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as srv:
+        target = stack.client("db.example", *srv.sockets[0].getsockname())
+        for number, name in NUMBERS.items():  # noqa: B007
+            with pytest.raises(conduit.TLSError) as caught:
+                await conduit.connect(target)
+            assert not isinstance(caught.value, conduit.CertificateError)
+            if name not in NAMELESS:
+                assert caught.value.alert == name
+                assert explain_alert(name) in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [5, 52, 255])

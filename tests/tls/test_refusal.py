@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from conduit import CertificateError
 from conduit.testing import Issued
 from conduit.tls.refusal import _EXPLAINED, no_certificate, refused, wrong_fingerprint, wrong_name
-from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, pattern
+from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, pattern, sent_by
 from tests.tls.handshake import VERSIONS, client, server, shake
 
 
@@ -33,8 +33,7 @@ def refused_by_server(issued: Issued, trusted: bytes, version: ssl.TLSVersion) -
     ctx = server(CA.issue("server.example"), trusted=trusted, level=2)
     near, far = shake(ctx, client(None, own=issued, level=0, version=version))
     # OpenSSL does not keep what a refused client sent; whoever calls has seen it on its way.
-    chain = [ssl.PEM_cert_to_DER_cert(pem) for pem in _certificates(issued.crt_pem)]
-    return _said(far, near, asked=None, peer="client", chain=chain)
+    return _said(far, near, asked=None, peer="client", chain=sent_by(issued))
 
 
 def _said(side, _, *, asked, peer, chain=None) -> str:
@@ -48,12 +47,6 @@ def _said(side, _, *, asked, peer, chain=None) -> str:
     assert str(error).isprintable()
     assert len(str(error)) < 500
     return str(error)
-
-
-def _certificates(pem: bytes) -> list[str]:
-    return re.findall(
-        r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", pem.decode(), re.DOTALL
-    )
 
 
 # What both sides refuse ---------------------------------------------------------------------------

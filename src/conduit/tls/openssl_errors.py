@@ -54,7 +54,8 @@ def tls_error(
     reason = error.reason or ""
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
         return no_certificate()
-    alert = alert_of(reason)
+    # Python does not know every reason: no_application_protocol it has only as words.
+    alert = alert_of(reason or str(error))
     if alert is not None:
         return TLSError(f"the {peer} refused: {explain_alert(alert)}", alert=alert)
     words = _REASONS.get(reason)

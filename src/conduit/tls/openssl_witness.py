@@ -36,7 +36,7 @@ def witness(context: ssl.SSLContext, trust: Trust | None) -> None:
     ) -> None:
         if kind != _CERTIFICATE or content != _HANDSHAKE or direction != "read":
             return
-        chain = certificates_of(data, conn.version() == "TLSv1.3")
+        chain = certificates_of(data, version == _TLS13)
         conn.shown = chain
         if pins is not None and chain:
             digest = hashlib.sha256(chain[0]).digest()
