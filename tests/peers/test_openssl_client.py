@@ -29,7 +29,9 @@ def s_client(program, papers):
 
     def command(port: int, *options: str) -> tuple[str, ...]:
         checks = "-CAfile", papers.ca_file, "-verify_return_error", "-verify_hostname", "localhost"
-        names = () if {"-servername", "-noservername"} & set(options) else ("-servername", "localhost")
+        names = (
+            () if {"-servername", "-noservername"} & set(options) else ("-servername", "localhost")
+        )
         return openssl, "s_client", "-connect", f"127.0.0.1:{port}", *checks, *names, *options
 
     return command
@@ -121,6 +123,10 @@ def pem_of(*chain: bytes) -> str:
     return "".join(map(ssl.DER_cert_to_PEM_cert, chain))
 
 
+def text_of(*files: str) -> str:
+    return "".join(Path(file).read_text() for file in files)
+
+
 def shown(key: conduit.OwnKey) -> tuple[str, ...]:
     return "-cert", key.crt_file, "-key", key.key_file
 
@@ -131,8 +137,9 @@ async def test_client_certificate(s_client, papers, version, client_auth):
         async with Talking(*s_client(srv.port, OPTION[version], *shown(papers.client))) as talk:
             await talk.tell("hello\n")
             await talk.says("hello\n")
-        chain = (await srv.met.get()).peer_chain
-    assert pem_of(*chain) == Path(papers.client.crt_file).read_text()
+        facts = await srv.met.get()
+    # It sends its authority's, too.
+    assert pem_of(*facts.peer_chain) == text_of(papers.client.crt_file, papers.ca_file)
 
 
 async def test_client_without_a_certificate(s_client, papers, version):
@@ -160,7 +167,7 @@ async def test_client_of_an_unknown_authority(s_client, papers, version, client_
             assert await talk.ended() == 1
         error = await srv.errors.get()
         assert isinstance(error, CertificateError)
-        assert pem_of(*error.chain) == Path(key.crt_file).read_text()
+        assert pem_of(*error.chain) == text_of(key.crt_file)
         assert srv.met.empty()
 
 
@@ -268,16 +275,19 @@ async def test_renegotiation_is_refused(s_client, papers):
             await talk.tell("hello\n")
             await talk.says("hello\n")
             await talk.tell("R\n")
-            await talk.says("no_renegotiation")
-            await talk.ended()
-        print(talk.all)
-        print(await srv.errors.get())
+            await talk.says("<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")
+            assert await talk.ended() == 1
+        error = await srv.errors.get()
+        assert isinstance(error, TLSError)
+        assert error.alert == "handshake_failure"
 
 
 async def test_client_that_does_not_trust_us_says_so(s_client, papers, version):
     """Its alert by name, in what `on_exn` is told."""
     async with serving(papers) as srv:
-        async with Talking(*s_client(srv.port, OPTION[version], "-CAfile", papers.stranger_file)) as talk:
+        async with Talking(
+            *s_client(srv.port, OPTION[version], "-CAfile", papers.stranger_file)
+        ) as talk:
             assert await talk.ended() == 1
         error = await srv.errors.get()
         assert isinstance(error, TLSError)
