@@ -1,6 +1,5 @@
 """`openssl s_client` against a TLS server of ours."""
 
-import asyncio
 import ssl
 from pathlib import Path
 
