@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 from types import TracebackType
 
-SECONDS = 5
+SECONDS = 30
 
 
 async def run(*command: str, stdin: bytes = b"", status: int = 0) -> bytes:

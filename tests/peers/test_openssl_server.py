@@ -56,7 +56,7 @@ async def test_server_that_does_not_say_goodbye(s_server, papers, version):
     for sloppy in (False, True):
         ctx = await papers.ctx(allow_truncation=sloppy)
         async with s_server(OPTION[version]) as talk:
-            async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _oc):
+            async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _):
                 await talk.tell("hello\n")
                 assert await ic.readline() == b"hello\n"
                 await talk.tell("Q\n")
@@ -70,7 +70,7 @@ async def test_server_that_does_not_say_goodbye(s_server, papers, version):
 async def test_server_that_is_killed_leaves_no_clean_end(s_server, papers, version):
     ctx = await papers.ctx()
     async with s_server(OPTION[version]) as talk:
-        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _oc):
+        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _):
             await talk.tell("hello\nthe")
             assert await ic.readexactly(7) == b"hello\nt"
             talk.kill()
@@ -97,7 +97,7 @@ async def test_alpn_is_the_servers_choice(s_server, papers, version):
     async with s_server(OPTION[version], "-alpn", "h2,http/1.1") as talk:
         for offered, chosen in ((["http/1.1", "h2"], "h2"), (["spdy/1", "http/1.1"], "http/1.1")):
             ctx = await papers.ctx(alpn=offered)
-            async with conduit.connect(at(talk), ctx=ctx) as (_, _ic, oc):
+            async with conduit.connect(at(talk), ctx=ctx) as (_, _, oc):
                 assert oc.get_extra_info("alpn") == chosen
         ctx = await papers.ctx(alpn="spdy/1")
         with pytest.raises(TLSError) as caught:
@@ -113,12 +113,12 @@ async def test_certificate_is_that_of_the_name_that_we_ask_for(s_server, papers,
     async with s_server(OPTION[version], *other) as talk:
         for name in ("a.example", "localhost"):
             target = client.TLS(name, "127.0.0.1", talk.port)
-            async with conduit.connect(target, ctx=ctx) as (_, ic, oc):
+            async with conduit.connect(target, ctx=ctx) as (_, _, oc):
                 assert oc.get_extra_info("sni") == name
                 await talk.says(f'Hostname in TLS extension: "{name}"')
         # No name goes out for an address, and the certificate is for it, too.
         target = client.TLS("127.0.0.1", "127.0.0.1", talk.port)
-        async with conduit.connect(target, ctx=ctx) as (_, _ic, oc):
+        async with conduit.connect(target, ctx=ctx) as (_, _, oc):
             assert oc.get_extra_info("sni") is None
             await talk.says("CIPHER is")
         assert talk.all.count("Hostname in TLS extension") == 2
@@ -132,7 +132,7 @@ async def test_client_certificate(s_server, papers, version):
     for verify in ("-verify", "-Verify"):
         options = OPTION[version], verify, "1", "-verify_return_error", "-CAfile", papers.ca_file
         async with s_server(*options) as talk:
-            async with conduit.connect(at(talk), ctx=ctx) as (_, _ic, oc):
+            async with conduit.connect(at(talk), ctx=ctx) as (_, _, oc):
                 await talk.says("subject=CN = client.example\n")
                 await oc.write(b"hello\n")
                 await talk.says("hello\n")
@@ -141,7 +141,7 @@ async def test_client_certificate(s_server, papers, version):
 async def refusal(talk: Talking, ctx: conduit.Context) -> TLSError:
     """What a server's refusal is at our side: of TLS 1.3 it comes after the handshake."""
     with pytest.raises(TLSError) as caught:
-        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _oc):
+        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _):
             await ic.read()
     return caught.value
 
@@ -150,7 +150,7 @@ async def test_client_without_a_certificate(s_server, papers, version):
     ctx = await papers.ctx()
     checks = OPTION[version], "-verify_return_error", "-CAfile", papers.ca_file
     async with s_server("-verify", "1", *checks) as talk:
-        async with conduit.connect(at(talk), ctx=ctx) as (_, _ic, oc):
+        async with conduit.connect(at(talk), ctx=ctx) as (_, _, oc):
             await oc.write(b"hello\n")
             await talk.says("hello\n")
     async with s_server("-Verify", "1", *checks) as talk:
@@ -193,7 +193,7 @@ async def test_key_update(s_server, papers, command):
 async def test_hello_retry_request(s_server, papers):
     ctx = await papers.ctx()
     async with s_server("-tls1_3", "-groups", "P-384", "-msg") as talk:
-        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _oc):
+        async with conduit.connect(at(talk), ctx=ctx) as (_, ic, _):
             for _ in range(2):
                 await talk.says("ClientHello")
             await talk.says("Shared groups: secp384r1\n")
@@ -204,7 +204,7 @@ async def test_hello_retry_request(s_server, papers):
 async def test_renegotiation_is_refused(s_server, papers):
     ctx = await papers.ctx()
     async with s_server("-tls1_2", "-msg") as talk:
-        async with conduit.connect(at(talk), ctx=ctx) as (_, _ic, _oc):
+        async with conduit.connect(at(talk), ctx=ctx) as (_, _, _):
             await talk.says("CIPHER is")
             await talk.tell("r\n")
             await talk.says("<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")

@@ -13,8 +13,8 @@ import pytest
 import conduit
 from conduit import OwnKey, server
 from conduit.testing import Authority
-from conduit.tls.facts import Facts
 from tests.endpoints import port_of
+from tests.peers.programs import SECONDS
 
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 
@@ -51,6 +51,14 @@ class Papers:
         return await conduit.init(tls_authenticator=conduit.trust.ca(self.ca_file), **options)
 
 
+class Told(asyncio.Queue):
+    """A queue that nobody waits for without end."""
+
+    async def get(self):
+        async with asyncio.timeout(SECONDS):
+            return await super().get()
+
+
 class TLSServer:
     """What a server of ours knows of its clients.
 
@@ -61,9 +69,9 @@ class TLSServer:
     def __init__(self, handler: Callable[..., Awaitable[object]] | None) -> None:
         self._handler = handler or self._echo
         self.port = 0
-        self.met: asyncio.Queue[Facts] = asyncio.Queue()
-        self.errors: asyncio.Queue[BaseException] = asyncio.Queue()
-        self.left: asyncio.Queue[bytes] = asyncio.Queue()
+        self.met = Told()
+        self.errors = Told()
+        self.left = Told()
 
     async def handle(self, f, ic, oc):
         self.met.put_nowait(oc.get_extra_info("tls"))
