@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import idle_memory, import_cost, machine, report, rows
+from . import certificates, idle_memory, import_cost, machine, report, rows
+from .peers.interface import TLS_KINDS
 from .rates import RateMeasurement
 from .variants import PEERS
 
@@ -123,14 +124,17 @@ def _measure(
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        variants = rows.variants_of(findings.rate_panels)
+        kinds = {row.kind for row in rate_rows} | {row.kind for row in memory_rows}
+        if kinds.intersection(TLS_KINDS):
+            certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
         for row in rate_rows:
             _say(row.name)
+            variants = rows.variants_of(rows.panels_for(findings.rate_panels, row.kind))
             findings.rates.append(measurement.measure(row, variants))
-        variants = rows.variants_of(findings.memory_panels)
         for memory_row in memory_rows:
             _say(memory_row.name)
+            variants = rows.variants_of(rows.panels_for(findings.memory_panels, memory_row.kind))
             findings.memory.append(
                 idle_memory.measure(
                     memory_row,
@@ -198,7 +202,9 @@ def _options() -> argparse.Namespace:
         f"{report.LOWEST_SHARE} of the one in {RECORDED.name}",
     )
     parser.add_argument(
-        "--rows", metavar="PATTERN", help="only these rows: a part of the name or *"
+        "--rows",
+        metavar="PATTERN",
+        help="only these rows: a part of the name or *; several with commas between them",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument(

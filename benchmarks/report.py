@@ -9,7 +9,7 @@ from .idle_memory import MemoryResult
 from .import_cost import ImportResult
 from .rates import RateResult
 from .ratios import Spread, below_recorded, far_above_the_rest, ratios, spread
-from .rows import Comparison, Panel
+from .rows import Comparison, Panel, panels_for
 from .variants import Variant
 
 LABEL_WIDTH = 29
@@ -86,7 +86,7 @@ class Findings:
         return [
             (result, comparison)
             for result, panels in results
-            for panel in panels
+            for panel in panels_for(panels, result.row.kind)
             for comparison in panel.comparisons
         ]
 
@@ -132,6 +132,7 @@ class Findings:
         return "\n\n".join(block for block in blocks if block)
 
     def _table(self, panel: Panel, results: Sequence[RateResult | MemoryResult]) -> str:
+        results = [result for result in results if result.row.kind in panel.kinds]
         if not results or not panel.comparisons:
             return ""
         columns = [comparison.column for comparison in panel.comparisons]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import socket
@@ -12,7 +11,7 @@ from ipaddress import ip_address
 import pytest
 
 import conduit
-from conduit import client, endp, server
+from conduit import _lookup, client, endp, server
 from tests.children import Child
 from tests.endpoints import port_of, tcp_endp
 
@@ -34,7 +33,7 @@ async def test_arguments_are_kept():
     key = conduit.OwnKey("a.crt", "a.key")
     verify = conduit.Verify(hostname=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    resolver = object()
+    resolver = conduit.resolver.system()
     ctx = await conduit.init(
         tls_own_key=key,
         ssl_ctx=context,
@@ -108,7 +107,7 @@ async def test_src_may_be_a_name_that_is_resolved_once(monkeypatch):
         found = ["127.0.0.7", "127.0.0.8", "::1"]
         return [(0, 0, 0, "", (address, 0)) for address in found]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_lookup, "getaddrinfo", getaddrinfo)
     ctx = await conduit.init(src="me.example")
     # The first of each family: there is one socket to bind, and no second try.
     assert {str(address) for address in ctx.src} == {"127.0.0.7", "::1"}
@@ -127,7 +126,7 @@ async def test_src_that_is_no_address_says_so(monkeypatch):
     async def getaddrinfo(host, port, **options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_lookup, "getaddrinfo", getaddrinfo)
     with pytest.raises(conduit.AddressError, match=r"^src='nosuch' is no IP address and no known"):
         await conduit.init(src="nosuch")
 

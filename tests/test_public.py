@@ -19,7 +19,10 @@ import pytest
 
 import conduit
 
-MODULES = ["client", "endp", "events", "flow", "server", "testing", "transports", "trust"]
+MODULES = [
+    "client", "endp", "events", "flow", "resolver", "server", "testing", "text", "transports",
+    "trust",
+]  # fmt: skip
 
 # Said by the design, and others rely on it; a name more is no error here.
 PROMISED = [
@@ -48,6 +51,7 @@ PROMISED = [
     "flow",
     "init",
     "listen",
+    "resolver",
     "run",
     "serve",
     "server",
@@ -270,7 +274,7 @@ def test_debug_logs_to_standard_error(value):
     assert hello == "hello"
     lines = result.stderr.splitlines()
     assert all(" conduit DEBUG: " in line for line in lines), result.stderr
-    where = f"endp.TCP('127.0.0.1', {port})"
+    where = f"tcp://127.0.0.1:{port}"
     assert any(f"serving {where}" in line for line in lines), result.stderr
     for event in ("Attempt", "Connected", "Accepted", "Closed"):
         assert any(event in line for line in lines), f"{event} is not in {result.stderr}"

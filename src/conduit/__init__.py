@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import client, endp, events, flow, server, testing, transports
+    from . import client, endp, events, flow, resolver, server, testing, text, transports
     from ._connect import connect
     from ._places import set_max_active
     from ._run import run
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 # Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
-    **dict.fromkeys(("client", "endp", "events", "flow", "server", "testing", "transports"), ""),
+    **dict.fromkeys(("client", "endp", "events", "flow", "resolver", "server"), ""),
+    **dict.fromkeys(("testing", "text", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
     "run": "_run",
@@ -105,6 +106,7 @@ __all__ = [
     "flow",
     "init",
     "listen",
+    "resolver",
     "run",
     "serve",
     "server",
@@ -112,6 +114,7 @@ __all__ = [
     "set_tls_library",
     "start_tls",
     "testing",
+    "text",
     "tls_library",
     "transports",
     "trust",

@@ -40,8 +40,8 @@ async def start_tls(
 
         f, ic, oc = await conduit.start_tls(f, ic, oc, hostname="mail.example")
 
-    f, ic, oc: the flow; they belong to the result from now on, and its channels take the place of
-    these. server_side: whether this side is the server of the handshake (default: no). hostname:
+    f: the flow; ic: its input, and oc: its output: they belong to the result from now on, whose
+    channels take the place of these. server_side: whether this side is the server of the handshake (default: no). hostname:
     of a client, the name that the peer's certificate must be for (default: the name that the flow
     was connected to). own_key: the certificate to show (default: the context's `tls_own_key`); a
     server needs one. ctx: settings (default: `default_ctx()`). client_auth: of a server, whether

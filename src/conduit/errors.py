@@ -78,7 +78,7 @@ class ConnectError(ConduitError, ConnectionError):
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """The time allowed for connecting ran out; `attempts` lists what had failed by then."""
+    """The time allowed for connecting ran out; `attempts` has what had failed, or not answered."""
 
 
 class TLSError(ConduitError, ConnectionError):

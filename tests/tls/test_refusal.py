@@ -177,6 +177,8 @@ def test_what_has_no_words_of_ours_has_those_of_openssl():
      "it is for 'n0.example', 'n1.example', 'n2.example', 'n3.example', 'n4.example' and 45 more;"),
     (["*.db.example"], "a.b.db.example",
      "it is for '*.db.example'; '*.db.example' stands for exactly one label before the rest"),
+    (["*.db.example"], "db.example",
+     "it is for '*.db.example'; '*.db.example' stands for exactly one label before the rest"),
     (["*.example"], "db.example",
      "it is for '*.example'; '*.example' is too wide to count"),
     (["db.example", "127.0.0.1", "::1"], "127.0.0.2",
@@ -309,6 +311,18 @@ def test_hostile_names_stay_in_one_short_line():
             error = refused(code, HOSTILE, [der, der], asked=asked, peer="server")
             assert str(error).isprintable()
             assert len(str(error)) < 1000
+
+
+def test_no_more_of_a_chain_is_read_than_a_real_one_has():
+    """Reading for a message must not keep a server busy."""
+    huge = signed_with_names(*[x509.DNSName("a" * 60)] * 600)
+    assert len(huge) > 32 * 1024
+    error = refused(26, "unsuitable purpose", [huge], asked=None, peer="client")
+    assert str(error) == "the client's certificate is refused: unsuitable purpose"
+    assert error.chain == (huge,)
+    own = CA.issue("someone", usages=["server"]).der
+    error = refused(26, "", [own, huge, huge], asked=None, peer="client")
+    assert " is for 'serverAuth' only" in str(error)
 
 
 CHAIN = [CA.issue("db.example", "127.0.0.1").der, CA.intermediate(permitted=["a"]).der, CA.der]

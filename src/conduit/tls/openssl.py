@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
-from .certificate import Certificate, Peer
+from .certificate import Certificate, DerError, Peer
 from .engine import ClientSettings, Engine, ServerSettings
 from .facts import Facts
 from .openssl_errors import tls_error
@@ -259,7 +259,7 @@ class ClientEngine(OpenSSLEngine):
         super()._check_peer()
         if self._checks_name:
             chain = self._chain()
-            if not chain or not Certificate.read(chain[0]).matches(self._asked or ""):
+            if not chain or not _is_for(chain[0], self._asked or ""):
                 raise wrong_name(chain, asked=self._asked or "")
 
 
@@ -277,6 +277,14 @@ class ServerEngine(OpenSSLEngine):
     def sni(self) -> str | None:
         """The name that the client asked for."""
         return getattr(self._connection, "asked_for", None)
+
+
+def _is_for(der: bytes, hostname: str) -> bool:
+    """Whether a certificate is for a name; one that cannot be read is for nobody."""
+    try:
+        return Certificate.read(der).matches(hostname)
+    except DerError:
+        return False
 
 
 def is_ip(hostname: str) -> bool:

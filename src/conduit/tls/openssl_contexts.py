@@ -188,9 +188,15 @@ def has_no_anchors() -> bool:
 
 
 def names_of(key: OwnKey) -> tuple[str, ...]:
-    """The names that a certificate of our own is for."""
+    """The names that a certificate of our own is for; none if it is in an odd form.
+
+    OpenSSL, which has loaded it by now, is less strict than we are.
+    """
     text = Path(key.crt_file).read_text("ascii", "ignore")
     start = text.find("-----BEGIN CERTIFICATE-----")
     end = text.find("-----END CERTIFICATE-----", start)
-    der = ssl.PEM_cert_to_DER_cert(text[start : end + len("-----END CERTIFICATE-----")])
-    return Certificate.read(der).names
+    try:
+        der = ssl.PEM_cert_to_DER_cert(text[start : end + len("-----END CERTIFICATE-----")])
+        return Certificate.read(der).names
+    except ValueError:
+        return ()

@@ -21,10 +21,13 @@ __all__ = ["no_certificate", "refused", "wrong_fingerprint", "wrong_name"]
 _HOSTNAME_MISMATCH = 62
 _IP_MISMATCH = 64
 
-# What a message may show: so many names, each of so many characters; and how much is looked at.
+# What a message may show: so many names, each of so many characters.
 _MOST_NAMES = 5
 _LONGEST_NAME = 80
-_MOST_CERTIFICATES = 16
+
+# How many bytes of a chain are read for it. Real chains have a few thousand; whoever is not trusted
+# must not keep the loop busy with 100 KiB, as OpenSSL would take in.
+_MOST_BYTES = 32 * 1024
 
 # Keys that OpenSSL takes at security level 2, which is Python's.
 _SMALLEST = {"RSA": 2048, "DSA": 2048, "EC": 224}
@@ -149,7 +152,11 @@ Explanation = Callable[[_Case], str | None]
 def _read(chain: Sequence[bytes]) -> tuple[Certificate, ...]:
     """What can be read of a chain; nothing without the peer's own."""
     found: list[Certificate] = []
-    for number, der in enumerate(chain[:_MOST_CERTIFICATES]):
+    left = _MOST_BYTES
+    for number, der in enumerate(chain):
+        left -= len(der)
+        if left < 0:
+            break
         try:
             found.append(Certificate.read(der))
         except DerError:
@@ -211,7 +218,7 @@ def _wrong_host(case: _Case) -> str | None:
         )
     text = f"{start}: it is for {_listed(own.names)}"
     for name in own.dns_names:
-        if name.startswith("*.") and asked.lower().endswith(name[1:].lower()):
+        if name.startswith("*.") and f".{asked}".lower().endswith(name[1:].lower()):
             return f"{text}; {_quoted(name)} {_wildcard_rule(name)}"
     return f"{text}; connect by one of these names, or see who answers there"
 

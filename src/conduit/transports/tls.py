@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 
 from .. import client, endp, events, flow, server
 from .._fields import unchecked
+from .._hostnames import ascii_host
 from ..channels import Wire, pair, wire_of
 from ..context import Context
 from ..errors import TLSError
@@ -59,14 +60,17 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
     )
     engine = credentials.engine(asked(hostname), (hostname, over))
     below = await connect_below(over, ctx, attempts)
-    return await secured(
-        below, engine, ctx, lambda _: flow_over(below.flow, hostname), what=str(target)
-    )
+    secure = flow_over(below.flow, hostname)
+    # Of several endpoints it may be over, the one that answered.
+    what = str(secure.origin if isinstance(target, client.TLSOver) else target)
+    return await secured(below, engine, ctx, lambda _: secure, what=what)
 
 
 def asked(hostname: str) -> str:
     """Whom the peer's certificate must be for, as certificates and SNI write it."""
-    return hostname.partition("%")[0].removesuffix(".")
+    name = hostname.partition("%")[0].removesuffix(".")
+    # Not as the codec of Python and its ssl do, which is of the older IDNA and makes other names.
+    return name if name.isascii() else ascii_host(name)
 
 
 async def client_credentials(
