@@ -89,15 +89,29 @@ class Listening:
 
 def listening_port(pid: int) -> int:
     """The TCP port that a process listens on, as the kernel knows it."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
+    for port, inode in _listening_sockets():
+        if inode in inodes:
+            return port
+    raise AssertionError(f"process {pid} listens on no TCP port")
+
+
+async def until_listening(*ports: int) -> None:
+    """Wait until programs listen on all these TCP ports, which some say that they do too early."""
+    async with asyncio.timeout(SECONDS):
+        while not {port for port, _ in _listening_sockets()}.issuperset(ports):
+            # Nothing tells of it; it is a matter of less than a millisecond.
+            await asyncio.sleep(0)
+
+
+def _listening_sockets() -> Iterator[tuple[int, str]]:
+    """The port and the inode of each TCP socket of this host that listens."""
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[9] in inodes and fields[3] == "0A":  # TCP_LISTEN
-                return int(fields[1].rpartition(":")[2], 16)
-    raise AssertionError(f"process {pid} listens on no TCP port")
+            if fields[3] == "0A":  # TCP_LISTEN
+                yield int(fields[1].rpartition(":")[2], 16), fields[9]
 
 
 @contextmanager
@@ -108,6 +122,7 @@ def port_of_its_own() -> Iterator[int]:
     SO_REUSEADDR, as servers do, can listen on it all the same.
     """
     with socket.socket() as keeper:
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         keeper.bind(("127.0.0.1", 0))
+        # Only now: it must not be given a port that another keeps in this way.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         yield keeper.getsockname()[1]
