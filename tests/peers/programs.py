@@ -91,21 +91,30 @@ def listening_port(pid: int) -> int:
     """The TCP port that a process listens on, as the kernel knows it."""
     links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
     inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
-    for port, inode in _listening_sockets():
+    for port, inode in _listening_on_tcp():
         if inode in inodes:
             return port
     raise AssertionError(f"process {pid} listens on no TCP port")
 
 
-async def until_listening(*ports: int) -> None:
-    """Wait until programs listen on all these TCP ports, which some say that they do too early."""
+async def until_listening(*places: int | str) -> None:
+    """Wait until programs listen there: some say that they do a moment too early.
+
+    places: TCP ports, and paths of Unix sockets.
+    """
     async with asyncio.timeout(SECONDS):
-        while not {port for port, _ in _listening_sockets()}.issuperset(ports):
-            # Nothing tells of it; it is a matter of less than a millisecond.
+        while not _listening().issuperset(places):  # noqa: ASYNC110
+            # Nothing tells of it; it is a matter of a millisecond.
             await asyncio.sleep(0)
 
 
-def _listening_sockets() -> Iterator[tuple[int, str]]:
+def _listening() -> set[int | str]:
+    unix = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    paths = {fields[7] for fields in unix if len(fields) > 7 and fields[3] == "00010000"}
+    return paths | {port for port, _ in _listening_on_tcp()}
+
+
+def _listening_on_tcp() -> Iterator[tuple[int, str]]:
     """The port and the inode of each TCP socket of this host that listens."""
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
