@@ -151,8 +151,9 @@ async def test_ldapwhoami(program, papers):
         await oc.close()
 
     async with serving(handler) as port:
+        # Not by "localhost", for which it would take the name of this host.
         environment = {"LDAPTLS_CACERT": papers.ca_file}
-        command = program("ldapwhoami"), "-x", "-ZZ", "-H", f"ldap://localhost:{port}"
+        command = program("ldapwhoami"), "-x", "-ZZ", "-H", f"ldap://127.0.0.1:{port}"
         async with Talking(*command, environment=environment) as talk:
             await talk.says("u:anna\n")
             assert await talk.ended() == 0
