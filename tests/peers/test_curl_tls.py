@@ -7,6 +7,7 @@ import pytest
 
 import conduit
 from conduit import CertificateError, TLSError, server
+from conduit.tls.facts import Facts
 from tests.peers.handlers import noise
 from tests.peers.http_server import BIG, http
 from tests.peers.programs import run
@@ -126,7 +127,7 @@ async def test_plain_http_to_a_port_for_tls(curl, papers, version):
 async def test_tls_in_tls(curl, papers, version):
     """curl speaks TLS to a proxy, and through it TLS to the far server; both are ours."""
     inner = await papers.ctx(tls_own_key=await papers.issue("far.example"))
-    told: list[object] = []
+    told: list[Facts] = []
 
     async def proxy(f, ic, oc):
         request = await ic.readuntil(b"\r\n\r\n")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import conduit
-from conduit import CertificateError, TruncatedError, client, endp
+from conduit import CertificateError, TruncatedError, client, endp, flow
 from tests.peers.handlers import digest, digest_reply, exchange, noise
 from tests.peers.programs import port_of_its_own, until_listening
 from tests.peers.talking import Talking
@@ -71,21 +71,22 @@ async def ask_for(port: int, ic, oc) -> None:
 async def test_tunnel(squid, papers, scheme):
     """Much data both ways; our end reaches the far server, and its reply after that us."""
     ctx, data = await papers.ctx(), noise(2_000_000)
-    async with squid() as proxy, serving(papers, digest) as srv:
-        f, ic, oc = await conduit.connect(proxy[scheme], ctx=ctx)
+    far = await papers.issue("far.example")
+    async with squid() as proxy, serving(papers, digest, certificates=[far]) as srv:
+        _, ic, oc = await conduit.connect(proxy[scheme], ctx=ctx)
         await ask_for(srv.port, ic, oc)
-        tunnel = client.TLSTunnel("localhost", ic, oc)
-        async with conduit.connect(tunnel, ctx=ctx) as (through, inner_ic, inner_oc):
-            assert through == conduit.flow.Tunnel("localhost", ic, oc)
-            assert conduit.endp_of_flow(through) == endp.TLSTunnel("localhost", ic, oc)
-            # Of the connection through the proxy, not of that to it.
-            assert inner_oc.get_extra_info("tls") == inner_oc.get_extra_info("tls")
-            assert inner_oc.get_extra_info("peername")[1] == f.port
+        tunnel = client.TLSTunnel("far.example", ic, oc)
+        async with conduit.connect(tunnel, ctx=ctx) as (f, inner_ic, inner_oc):
+            assert f == flow.Tunnel("far.example", ic, oc)
+            assert conduit.endp_of_flow(f) == endp.TLSTunnel("far.example", ic, oc)
+            # Facts of the connection through the proxy, not of that to it; below there is one peer.
+            assert inner_oc.get_extra_info("sni") == "far.example"
+            assert inner_oc.get_extra_info("peername") == ("127.0.0.1", proxy[scheme].port)
             assert await exchange(inner_ic, inner_oc, data) == digest_reply(data)
         # The tunnel has closed what it stood on.
         assert oc.is_closing()
         await oc.wait_closed()
-        assert (await srv.met.get()).sni == "localhost"
+        assert (await srv.met.get()).sni == "far.example"
         assert srv.errors.empty()
 
 

@@ -77,11 +77,11 @@ async def test_python_delivers(mail, papers):
 async def test_dialogue(mail, program, papers, name):
     _, port = mail
     if name == "openssl":
-        begins = "s_client", "-starttls", "smtp", "-crlf", "-quiet", "-verify_return_error"
-        options = *begins, "-CAfile", papers.ca_file, "-connect", f"localhost:{port}"
+        options = ["s_client", "-starttls", "smtp", "-crlf", "-quiet", "-verify_return_error"]
+        options += ["-CAfile", papers.ca_file, "-connect", f"localhost:{port}"]
     else:
-        begins = "--starttls-proto", "smtp", "--crlf", "--x509cafile", papers.ca_file
-        options = *begins, "--port", str(port), "localhost"
+        options = ["--starttls-proto", "smtp", "--crlf", "--x509cafile", papers.ca_file]
+        options += ["--port", str(port), "localhost"]
     async with Talking(program(name), *options) as talk:
         if name == "gnutls-cli":
             await talk.says("Handshake was completed")
