@@ -161,9 +161,7 @@ class Kinds:
 
     def tunnel_over_unix(self) -> Any:
         """A tunnel through a Unix socket."""
-        below = connected(
-            server.UnixDomainSocket(self._path), conduit.endp_to_client, self._ctx
-        )
+        below = connected(server.UnixDomainSocket(self._path), conduit.endp_to_client, self._ctx)
         return self._upgraded(below, tunnelled)
 
     def tunnel_over_tls(self) -> Any:
@@ -176,6 +174,8 @@ class Kinds:
 
 
 NAMES = [
-    name for name, made in vars(Kinds).items() if not name.startswith("_") and name not in ("by", "pair")
+    name
+    for name, made in vars(Kinds).items()
+    if not name.startswith("_") and name not in ("by", "pair")
 ]
 """What `Kinds.by` takes."""

@@ -227,9 +227,7 @@ def test_the_certificate_is_chosen_by_name(stacks, tls, identities, tmp_path):
     ],
 )
 def test_alpn(stacks, tls, identities, offered, known, agreed):
-    loaded = load(
-        stacks, tls, identities.server(), identities.trust, offered=offered, alpn=known
-    )
+    loaded = load(stacks, tls, identities.server(), identities.trust, offered=offered, alpn=known)
     session = done(loaded.session())
     assert session.client.engine.facts().alpn == agreed
     assert session.server.engine.facts().alpn == agreed
