@@ -15,7 +15,7 @@ help: ## this list (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve and connect over every transport this host has, and show it
-	@$(PYTHON) scripts/make_venv.py demo --extra uvloop --extra testing
+	@$(PYTHON) scripts/make_venv.py demo --extra uvloop --extra testing --extra native
 	.venv/demo/bin/conduit demo $(ARGS)
 
 test: ## the whole test suite, on each of Python 3.11, 3.12 and 3.13 that is found

@@ -35,14 +35,16 @@ EVERYTHING = {
     ("server.TLS", "endp.TLS"): 2,
     ("server.TLS", "client.TLSTunnel"): 1,
     ("server.OpenSSL", "client.OpenSSL"): 1,
+    ("server.OpenSSL", "client.TLSNative"): 1,
+    ("server.TLSNative", "client.OpenSSL"): 1,
+    ("server.TLSNative", "client.TLSNative"): 1,
     ("server.TLSOver", "client.TLSOver"): 2,
     ("server.TLSOver", "endp.TLS"): 2,
 }
 
-WITH_TLS = 10
+WITH_TLS = 13
 
 NOT_YET = {
-    *("server.TLSNative", "client.TLSNative"),
     *("server.VchanDirect", "server.VchanDomainSocket", "server.Vsock"),
     *("client.VchanDirect", "client.VchanDomainSocket", "client.Vsock"),
     *("server.Systemd", "server.Launchd"),
@@ -100,7 +102,7 @@ def test_without_cryptography_the_rows_of_tls_say_what_to_install():
     assert by_state(rows, "failed") == []
     assert len(by_state(rows, "ok")) == sum(EVERYTHING.values()) - WITH_TLS
     missing = {row["address"]: row["reason"] for row in by_state(rows, "missing")}
-    for address in ("server.TLS", "server.OpenSSL", "server.TLSOver", "client.TLSTunnel"):
+    for address in ("server.TLS", "server.OpenSSL", "server.TLSNative", "client.TLSTunnel"):
         assert 'pip install "conduit-net[testing]"' in missing[address]
 
 
@@ -109,9 +111,9 @@ def test_where_tls_is_turned_off_the_rows_say_so():
     rows = rows_of(result)
     assert result.returncode == 0
     assert by_state(rows, "failed") == []
-    # OpenSSL is asked for by its name.
+    # Those that are asked for by their names.
     secured = [name(row["address"]) for row in by_state(rows, "ok") if row["tls"]]
-    assert secured == ["client.OpenSSL"]
+    assert secured == ["client.OpenSSL", "client.TLSNative"] * 2
     off = [row for row in by_state(rows, "missing") if name(row["address"]) == "server.TLS"]
     assert len(off) == 2
     assert all(row["reason"].startswith("there is no TLS: CONDUIT_TLS or") for row in off)
@@ -121,10 +123,18 @@ def test_what_this_version_lacks_is_listed_with_the_reason():
     missing = by_state(rows_of(run("demo", "--json", *SMALL)), "missing")
     assert {row["address"] for row in missing} == NOT_YET
     reasons = {row["address"]: row["reason"] for row in missing}
-    assert reasons["client.TLSNative"].startswith("this version of conduit has no native TLS")
-    assert reasons["server.TLSNative"] == reasons["client.TLSNative"]
     assert "vsock" in reasons["server.Vsock"]
     assert "launchd" in reasons["server.Launchd"]
+
+
+def test_without_the_native_stack_its_rows_say_what_to_install():
+    result = run("demo", "--json", *SMALL, before="import sys; sys.modules['tlslite'] = None")
+    rows = rows_of(result)
+    assert result.returncode == 0
+    assert by_state(rows, "failed") == []
+    missing = {name(row["address"]): row["reason"] for row in by_state(rows, "missing")}
+    for address in ("server.TLSNative", "client.TLSNative"):
+        assert 'pip install "conduit-net[native]"' in missing[address]
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -149,7 +159,7 @@ def test_through_a_pipe_it_is_text_of_80_columns():
     )
     assert "Not on this host, or not in this version" in lines
     assert any(re.fullmatch(r" +TLSv1\.3 TLS_\w+, handshake [\d.]+ ms", line) for line in lines)
-    assert re.fullmatch(r"✓ All 29 connections passed, in \d+\.\d s\.", lines[-1])
+    assert re.fullmatch(r"✓ All 32 connections passed, in \d+\.\d s\.", lines[-1])
 
 
 def test_columns_of_the_environment_count():
@@ -300,7 +310,7 @@ def test_failing_row_in_the_table():
     assert (result.returncode, result.stderr) == (1, "")
     assert "\n✗ client.UnixDomainSocket('/tmp/" in result.stdout
     assert "the wire was cut" in result.stdout
-    assert "\n✗ 7 of 29 connections failed, in " in result.stdout
+    assert "\n✗ 7 of 32 connections failed, in " in result.stdout
 
 
 def test_server_that_cannot_listen_is_a_failed_row():

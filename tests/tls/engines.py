@@ -24,7 +24,8 @@ VERSIONS: tuple[Version, ...] = ("TLSv1.2", "TLSv1.3")
 class Stack:
     """A stack: the addresses by which it is asked for by name, and what `TLS` means then.
 
-    only: while its block runs, what the stack loads speaks one version alone.
+    only: while its block runs, what the stack loads speaks one version alone. resumes: whether it
+    takes up sessions again.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Stack:
     server: type[server.OpenSSL] | type[server.TLSNative]
     library: TLSLibrary
     only: Callable[[Version], AbstractContextManager[None]]
+    resumes: bool = True
 
     @property
     def loader(self) -> Loader:
@@ -79,7 +81,7 @@ def _native_only(version: Version) -> Generator[None]:
 
 STACKS = [
     Stack("openssl", client.OpenSSL, server.OpenSSL, TLSLibrary.OPENSSL, _openssl_only),
-    Stack("native", client.TLSNative, server.TLSNative, TLSLibrary.NATIVE, _native_only),
+    Stack("native", client.TLSNative, server.TLSNative, TLSLibrary.NATIVE, _native_only, False),
 ]
 
 PAIRS = list(product(STACKS, STACKS))

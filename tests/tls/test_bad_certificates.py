@@ -222,12 +222,16 @@ async def test_a_callers_own_context_says_why_as_well(version):
     assert "is not for 'db.example': it is for 'a.example'" in said
 
 
-async def test_what_openssl_reads_and_we_do_not_is_for_nobody(stack, version):
+async def test_what_openssl_reads_and_we_do_not_is_for_nobody(version):
     """It is believed where OpenSSL checks the name, and refused in order where we have to."""
     issued = unreadable("db.example")
     with pytest.raises(DerError):
         Certificate.read(issued.der)
-    await connected(stack, issued, version, tls_authenticator=trust.ca(issued.crt_pem))
+    await connected(STACKS[0], issued, version, tls_authenticator=trust.ca(issued.crt_pem))
+    said = await refused_server(
+        STACKS[1], issued, version, tls_authenticator=trust.ca(issued.crt_pem)
+    )
+    assert said == "the certificate of 'db.example' is refused: it cannot be read"
     ctx = handshake.client(issued.crt_pem, name=False)
     said = await refused_server(STACKS[0], issued, version, alerted=False, ssl_ctx=ctx)
     assert said == "the certificate of 'db.example' is refused: certificate is for another name"

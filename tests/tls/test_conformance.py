@@ -278,27 +278,44 @@ def test_fingerprints(stacks, tls, identities):
     assert isinstance(refused.client.failure, CertificateError)
 
 
-def test_a_session_is_taken_up_again(loaded, tls):
+def can_resume(stacks) -> bool:
+    return all(stack.resumes for stack in stacks)
+
+
+def test_a_session_is_taken_up_where_both_can(loaded, stacks):
     first = done(loaded.session(peer="peer"))
     for speaker, _ in both(first):
         speaker.say(b"x")
         first.run()
     first.client.engine.close_notify()
     second = done(loaded.session(peer="peer"))
-    assert second.client.engine.facts().resumed
-    assert second.server.engine.facts().resumed
-    assert second.client.engine.facts().peer_certificate is not None
-    assert len(second.from_server) < len(first.from_server)
+    assert second.client.engine.facts().resumed == can_resume(stacks)
+    assert second.server.engine.facts().resumed == can_resume(stacks)
     for sender, receiver in both(second):
         sender.say(DATA[:1000])
         second.run()
         assert receiver.read() == DATA[:1000]
+
+
+def test_what_a_resumed_session_is_like(loaded, stacks):
+    if not can_resume(stacks):
+        pytest.skip("one of the two does not")
+    first = done(loaded.session(peer="peer"))
+    for speaker, _ in both(first):
+        speaker.say(b"x")
+        first.run()
+    first.client.engine.close_notify()
+    second = done(loaded.session(peer="peer"))
+    assert second.client.engine.facts().peer_certificate is not None
+    assert len(second.from_server) < len(first.from_server)
     # Not of another peer, and not without being asked for.
     assert not done(loaded.session(peer="another")).client.engine.facts().resumed
     assert not done(loaded.session(peer=None)).client.engine.facts().resumed
 
 
-def test_a_session_is_taken_up_once(loaded):
+def test_a_session_is_taken_up_once(loaded, stacks):
+    if not can_resume(stacks):
+        pytest.skip("one of the two does not")
     first = done(loaded.session(peer="peer"))
     first.server.say(b"x")
     first.run()

@@ -96,7 +96,8 @@ async def test_key_updates_without_reading_the_answers(flow, forger):
     made, (_, their_ic, their_oc) = flow
     reading = asyncio.create_task(made.ic.readexactly(5))
     sent = await flood(their_oc, forger.key_update)
-    assert sent < BOUND
+    # Either the answers hold it up, or there are few of them.
+    assert sent < BOUND or len(wire_of(their_ic).buffer) < sent // 100
     assert kept(made) < BOUND
     # When it reads, all goes on.
     their_oc.write(forger.seal(DATA, b"hello"))

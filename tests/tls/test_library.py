@@ -161,11 +161,14 @@ async def listen(mode):
     ("library", "advice"),
     [
         (TLSLibrary.NO_TLS, "set CONDUIT_TLS=openssl"),
-        (TLSLibrary.NATIVE, "use CONDUIT_TLS=openssl"),
+        (TLSLibrary.NATIVE, r'pip install "conduit-net\[native\]"'),
     ],
 )
-async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(chosen, library, advice):
+async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(
+    chosen, library, advice, monkeypatch
+):
     """Before anything else is tried: no port is listened on, and nobody is connected to."""
+    monkeypatch.setattr("conduit.tls.library._OF_NATIVE", ("cryptography", "no_such_package"))
     chosen(library)
     targets = [
         client.TLS("localhost", "127.0.0.1", 1),
@@ -222,9 +225,27 @@ def test_python_without_openssl_says_so():
                 print(type(error).__name__, error)
     """
     found, openssl, none = python(program).splitlines()
-    assert found == "NO_TLS"
+    assert found == "NATIVE"
+    without = 'import sys; sys.modules["tlslite"] = None'
+    assert python(without + dedent(program)).splitlines()[0] == "NO_TLS"
     assert openssl.startswith("UnsupportedTransport this Python was built without OpenSSL")
     assert none.startswith("UnsupportedTransport there is no TLS")
+
+
+def test_native_stack_of_another_version_is_refused():
+    """What is changed in the library fits one version alone."""
+    program = """
+        import importlib.metadata
+        importlib.metadata.version = lambda name: "0.9.0"
+        from conduit.tls.library import TLSLibrary, stack_of
+        try:
+            stack_of(TLSLibrary.NATIVE)
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    said = python(program)
+    assert said.startswith("UnsupportedTransport the native TLS stack needs tlslite-ng 0.8.2, and ")
+    assert said.endswith('0.9.0 is installed: pip install "conduit-net[native]"')
 
 
 def test_stack_of_openssl_is_its_module():

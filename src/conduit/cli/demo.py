@@ -170,7 +170,7 @@ class _Demo:
         try:
             papers = await issue(self._directory)
         except ImportError as error:
-            for name in ("TLS", "OpenSSL", "TLSOver"):
+            for name in ("TLS", "OpenSSL", "TLSNative", "TLSOver"):
                 self._miss(f"server.{name}", f"server.{name}", str(error))
             self._miss("", "client.TLSTunnel", str(error))
             return
@@ -185,15 +185,14 @@ class _Demo:
         unix = server.UnixDomainSocket(os.path.join(self._directory, "s"))
         yield _Way(tls, _both, papers)
         yield _Way(tls, _both, papers, mutual=True)
-        yield _Way(server.OpenSSL(*files, 0, ip="127.0.0.1"), _by_openssl, papers)
+        yield _Way(server.OpenSSL(*files, 0, ip="127.0.0.1"), _by_either_stack, papers)
+        yield _Way(server.TLSNative(*files, 0, ip="127.0.0.1"), _by_either_stack, papers)
         yield _Way(server.TLSOver(unix, *files), _both, papers)
         yield _Way(server.TLSOver(tls, *files), _both, papers)
 
     async def _ask_for_the_rest(self) -> None:
         """The addresses that no transport carries yet: let the library say so."""
-        files = "server.pem", "server.key", None
         modes: list[Mode] = [
-            server.TLSNative(*files, 0),
             server.Vsock(1, 9999),
             server.VchanDirect(0, "demo"),
             server.VchanDomainSocket("demo", "demo"),
@@ -201,7 +200,6 @@ class _Demo:
             server.Launchd("demo"),
         ]
         targets: list[Target] = [
-            client.TLSNative(NAME, "127.0.0.1", 443),
             client.Vsock(1, 9999),
             client.VchanDirect(0, "demo"),
             client.VchanDomainSocket("demo", "demo"),
@@ -324,11 +322,12 @@ def _both(at: endp.Endp) -> list[Target]:
     return [conduit.endp_to_client(at), at]
 
 
-def _by_openssl(at: endp.Endp) -> list[Target]:
+def _by_either_stack(at: endp.Endp) -> list[Target]:
     """By the stack that the address names, whichever one is the usual one."""
     assert isinstance(at, endp.TLS)
     assert isinstance(at.endp, endp.TCP)
-    return [client.OpenSSL(at.host, at.endp.ip, at.endp.port)]
+    where = at.host, at.endp.ip, at.endp.port
+    return [client.OpenSSL(*where), client.TLSNative(*where)]
 
 
 def _by_every_family_and_name(at: endp.Endp) -> list[Target]:

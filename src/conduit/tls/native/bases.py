@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import tlslite_copy as tlslite
 
-__all__ = ["ClientHello", "HandshakeSettings", "RecordLayer", "Steps", "TLSConnection", "Version"]
+__all__ = [
+    "ClientHello",
+    "Defragmenter",
+    "HandshakeSettings",
+    "RecordLayer",
+    "Steps",
+    "TLSConnection",
+    "Version",
+]
 
 Version: TypeAlias = tuple[int, int]
 
@@ -20,6 +28,16 @@ if TYPE_CHECKING:
         """A message."""
 
         def create(self, *given: Any, **more: Any) -> Any: ...
+
+    class Defragmenter:
+        """Puts messages together from records."""
+
+        buffers: dict[int, bytearray]
+
+        def add_static_size(self, msg_type: int, size: int) -> None: ...
+        def add_dynamic_size(self, msg_type: int, offset: int, size: int) -> None: ...
+        def add_data(self, msg_type: int, data: bytearray) -> None: ...
+        def is_empty(self) -> bool: ...
 
     class HandshakeSettings:
         """What is offered and taken."""
@@ -47,7 +65,7 @@ if TYPE_CHECKING:
         sock: Any
         _client: bool
         _recordLayer: Any
-        _defragmenter: Any
+        _defragmenter: Defragmenter
 
         def __init__(self, sock: Any) -> None: ...
         def handshakeClientCert(self, **given: Any) -> Steps: ...
@@ -60,6 +78,7 @@ if TYPE_CHECKING:
         @staticmethod
         def _pickServerKeyExchangeSig(*given: Any, **more: Any) -> Any: ...
 else:
+    Defragmenter = tlslite.defragmenter.Defragmenter
     ClientHello = tlslite.messages.ClientHello
     HandshakeSettings = tlslite.settings.HandshakeSettings
     RecordLayer = tlslite.recordlayer.RecordLayer

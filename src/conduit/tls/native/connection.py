@@ -18,14 +18,14 @@ from .failures import (
     UNSUPPORTED_CERTIFICATE,
     UNSUPPORTED_EXTENSION,
 )
-from .handshake_records import HandshakeRecords
+from .handshake_records import Fragments, HandshakeRecords
 from .primitives import OwnCertificate, Signer
 
 __all__ = ["Connection", "Identity", "Refusal"]
 
 TLS12: Version = (3, 3)
 
-_ALERT = 21
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22
 _WARNING, _FATAL = 1, 2
 
 # Warnings of TLS 1.2 that change nothing: of no renegotiation, that the user is tired, and that the
@@ -173,6 +173,10 @@ class Connection(bases.TLSConnection):
         self.records = HandshakeRecords(incoming)
         self.sock = _NoSocket()
         self._recordLayer = _Records(self.records)
+        self._defragmenter = fragments = Fragments()
+        for kind, size in ((_CHANGE_CIPHER_SPEC, 1), (_ALERT, 2)):
+            fragments.add_static_size(kind, size)
+        fragments.add_dynamic_size(_HANDSHAKE, 1, 3)
         self.client_random = b""
         self.shown: tuple[bytes, ...] = ()
         self.sni: str | None = None
@@ -315,7 +319,7 @@ class Connection(bases.TLSConnection):
         self._check_extensions(extensions)
         alpn = extensions.getExtension(_ALPN)
         if alpn:
-            names = alpn.protocol_names or ()
+            names: list[bytes] = list(alpn.protocol_names or [])
             if len(names) != 1 or bytes(names[0]) not in self._offered_alpn:
                 self._refuse(ILLEGAL_PARAMETER, "the server chose a protocol that was not offered")
         self._take_alpn(extensions)

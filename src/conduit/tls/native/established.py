@@ -230,13 +230,14 @@ class Established:
             self.ended = True
         elif number == _USER_CANCELED or (level == 1 and not self._tls13):
             # In TLS 1.3 all others are fatal, whatever they say.
-            self._warnings += 1
-            if self._warnings >= _MOST_WARNINGS:
-                raise Failed(
-                    failures.UNEXPECTED_MESSAGE, "the peer sends one warning after another"
-                )
+            self._count_warning()
         else:
             raise failures.of_alert(number, self._peer)
+
+    def _count_warning(self) -> None:
+        self._warnings += 1
+        if self._warnings >= _MOST_WARNINGS:
+            raise Failed(failures.UNEXPECTED_MESSAGE, "the peer sends one warning after another")
 
     def _take_message(self) -> bool:
         """Take in a handshake message; whether there was a whole one."""
@@ -250,12 +251,12 @@ class Established:
             return False
         kind, body = handshake[0], bytes(handshake[4:size])
         del handshake[:size]
-        self._count_empty()
         if self._tls13 and kind == _KEY_UPDATE:
             self._take_key_update(body)
         elif self._tls13 and kind == _NEW_SESSION_TICKET and self._peer == "server":
             pass
         elif not self._tls13 and self._begins_anew(kind):
+            self._count_warning()
             self._refuses = True
         else:
             raise Failed(failures.UNEXPECTED_MESSAGE, failures.OUT_OF_ORDER)

@@ -6,16 +6,21 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from ...errors import TLSError
+from . import bases
 from . import tlslite_copy as tlslite
 
-__all__ = ["HandshakeRecords"]
+__all__ = ["Fragments", "HandshakeRecords"]
 
 _HEADER: Final = 5
+_HANDSHAKE: Final = 22
 _TYPES = frozenset((20, 21, 22, 23))
 _METHODS = (b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"TRAC")
 
 LARGEST_HANDSHAKE: Final = 256 * 1024
 """Bytes that a peer may send in a handshake: tlslite-ng itself would take 16 MiB a message."""
+
+LARGEST_MESSAGE: Final = 128 * 1024
+"""Bytes of one message: about what OpenSSL takes."""
 
 MOST_RECORDS: Final = 8 * 1024
 """How many records they may be in, which bounds the time that they take."""
@@ -31,6 +36,16 @@ class TooMuch(TLSError):
 
 class NoTLS(TLSError):
     """What the peer sends is something else."""
+
+
+class Fragments(bases.Defragmenter):
+    """Puts handshake messages together, and refuses one that is too long by what it claims."""
+
+    def add_data(self, msg_type: int, data: bytearray) -> None:
+        super().add_data(msg_type, data)
+        message = self.buffers[msg_type]
+        if msg_type == _HANDSHAKE and int.from_bytes(message[1:4]) > LARGEST_MESSAGE:
+            raise TooMuch(_TOO_MUCH)
 
 
 class HandshakeRecords:

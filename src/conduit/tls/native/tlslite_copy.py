@@ -24,7 +24,7 @@ from .transcript import Transcript
 __all__ = [
     "INSTALL",
     "VERSION",
-    "constants",
+    "defragmenter",
     "errors",
     "messages",
     "recordlayer",
@@ -94,7 +94,7 @@ def _module(name: str) -> Any:
 
 
 _load()
-constants = _module("constants")
+defragmenter = _module("defragmenter")
 errors = _module("errors")
 messages = _module("messages")
 recordlayer = _module("recordlayer")
