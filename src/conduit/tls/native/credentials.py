@@ -130,8 +130,9 @@ class _Handshake(bases.HandshakeSettings):
         if self.validated:
             return self
         checked = super().validate()
-        checked.validated = True
         checked.__class__ = _Handshake
+        checked.validated = True
+        checked.filtered = {}
         return checked
 
 

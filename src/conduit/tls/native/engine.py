@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -16,7 +16,7 @@ from . import tlslite_copy as tlslite
 from .connection import TLS12, Connection, Preference
 from .established import Established
 from .key_log import KeyLog
-from .protected import Protection, derived
+from .protected import Protection, updates
 
 if TYPE_CHECKING:
     from .credentials import Client, Server
@@ -35,6 +35,7 @@ _SUITES: Final = {
     0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305",
     0xCCA9: "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
+_AES_256: Final = 0x1302
 _CHACHA20: Final = 0x1303
 _KEY_SIZES: Final = {suite: 16 if "128" in name else 32 for suite, name in _SUITES.items()}
 
@@ -145,10 +146,7 @@ class NativeEngine(base.Engine):
         tls13 = connection.version > TLS12
         session = connection.session
         suite = int(session.cipherSuite)
-        if tls13:
-            reading, writing = self._keys_of_tls13(connection, suite)
-        else:
-            reading, writing = self._keys_of_tls12(connection)
+        reading, writing = self._keys(connection, suite)
         self._facts = Facts(
             library="native",
             version="TLSv1.3" if tls13 else "TLSv1.2",
@@ -170,24 +168,24 @@ class NativeEngine(base.Engine):
         self._incoming.clear()
         self._established = established
 
-    def _keys_of_tls13(self, connection: Connection, suite: int) -> tuple[Protection, Protection]:
-        read_state, write_state = connection.states
-        client, server = connection.secrets[-1]
-        algorithm = "sha384" if suite == 0x1302 else "sha256"
-        make = ChaCha20Poly1305 if suite == _CHACHA20 else AESGCM
-        size = _KEY_SIZES[suite]
-        ours, theirs = (client, server) if self.peer == "server" else (server, client)
-        writing = derived(ours, algorithm, make, size)
-        reading = derived(theirs, algorithm, make, size)
-        # The library may have used them: a server sends with them before it is done.
-        writing.number = write_state.seqnum
-        reading.number = read_state.seqnum
-        return reading, writing
-
-    def _keys_of_tls12(self, connection: Connection) -> tuple[Protection, Protection]:
+    def _keys(self, connection: Connection, suite: int) -> tuple[Protection, Protection]:
+        """The keys that tlslite-ng has, and of TLS 1.3 what the next ones are made of."""
+        renewals: list[Callable[[], Protection] | None] = [None, None]
+        if connection.version > TLS12:
+            algorithm = "sha384" if suite == _AES_256 else "sha256"
+            make = ChaCha20Poly1305 if suite == _CHACHA20 else AESGCM
+            client, server = connection.secrets[-1]
+            ours, theirs = (client, server) if self.peer == "server" else (server, client)
+            size = _KEY_SIZES[suite]
+            renewals = [updates(secret, algorithm, make, size) for secret in (theirs, ours)]
         reading, writing = (
-            Protection(state.encContext.cipher, bytes(state.fixedNonce), number=state.seqnum)
-            for state in connection.states
+            Protection(
+                state.encContext.cipher,
+                bytes(state.fixedNonce),
+                number=state.seqnum,
+                renewed=renewed,
+            )
+            for state, renewed in zip(connection.states, renewals, strict=True)
         )
         return reading, writing
 

@@ -51,7 +51,9 @@ class Anchors:
         self.by_subject: Issuers = {}
         for one in found.values():
             self.by_subject.setdefault(one.subject.public_bytes(), []).append(one)
-        self._own = frozenset(found)
+        self._own = found
+        self._read: dict[bytes, Certificate] = {}
+        self._policies: dict[Peer, PolicyBuilder] = {}
         self._store = Store(list(found.values())) if found else None
 
     def __contains__(self, der: bytes) -> bool:
@@ -63,13 +65,23 @@ class Anchors:
         """From a certificate to an anchor. Raises VerificationError if there is no way."""
         if self._store is None:
             raise VerificationError("nobody is trusted")
-        policy = (
-            PolicyBuilder()
-            .store(self._store)
-            .time(now)
-            .extension_policies(ca_policy=_authorities(peer), ee_policy=_holders(peer))
-        )
-        return list(policy.build_client_verifier().verify(own, others).chain)
+        policy = self._policies.get(peer)
+        if policy is None:
+            policy = self._policies[peer] = (
+                PolicyBuilder()
+                .store(self._store)
+                .extension_policies(ca_policy=_authorities(peer), ee_policy=_holders(peer))
+            )
+        return list(policy.time(now).build_client_verifier().verify(own, others).chain)
+
+    def read(self, der: bytes) -> Certificate:
+        """What a certificate on a path says; those that are trusted are read once."""
+        known = self._read.get(der)
+        if known is None:
+            known = Certificate.read(der)
+            if der in self._own:
+                self._read[der] = known
+        return known
 
 
 class ChainJudge:
@@ -109,23 +121,23 @@ class ChainJudge:
             return Refusal(no_certificate(), CERTIFICATE_REQUIRED) if self._required else None
         if not trust.accepts(hashlib.sha256(shown[0]).digest()):
             return Refusal(wrong_fingerprint(shown, peer=self._peer), BAD_CERTIFICATE)
-        finding = self._look_at(shown, datetime.now(UTC))
+        try:
+            read = [Certificate.read(der) for der in shown[: _MOST_AUTHORITIES + 1]]
+            finding = self._look_at(read, datetime.now(UTC))
+        except (DerError, ValueError):
+            read, finding = [], UNREADABLE
         if finding is not None:
             error = refused(
                 finding.code, finding.words, shown, asked=self._shown_as, peer=self._peer
             )
             return Refusal(error, finding.alert)
-        if self._asked is not None and not Certificate.read(shown[0]).matches(self._asked):
+        if self._asked is not None and not read[0].matches(self._asked):
             return Refusal(wrong_name(shown, asked=self._asked), BAD_CERTIFICATE)
         return None
 
-    def _look_at(self, shown: Sequence[bytes], now: datetime) -> Finding | None:
-        """What is wrong with a chain, but for names."""
-        try:
-            read = [Certificate.read(der) for der in shown[: _MOST_AUTHORITIES + 1]]
-            loaded = [x509.load_der_x509_certificate(one.der) for one in read]
-        except (DerError, ValueError):
-            return UNREADABLE
+    def _look_at(self, read: Sequence[Certificate], now: datetime) -> Finding | None:
+        """What is wrong with a chain, but for names. Raises ValueError for what cannot be read."""
+        loaded = [x509.load_der_x509_certificate(one.der) for one in read]
         own = read[0]
         anchors = self._anchors
         if anchors is None or own.der in anchors:
@@ -137,7 +149,7 @@ class ChainJudge:
             return why_refused(
                 list(zip(read, loaded, strict=True)), anchors.by_subject, self._peer, now, error
             )
-        authorities = [Certificate.read(one.public_bytes(Encoding.DER)) for one in path[1:]]
+        authorities = [anchors.read(one.public_bytes(Encoding.DER)) for one in path[1:]]
         return unfit(own, self._peer, now) or weak_key(authorities, now)
 
 

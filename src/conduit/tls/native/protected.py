@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from .primitives import HKDF_expand_label
+from .primitives import HKDF_expand_label as expand
 
 __all__ = [
     "ALERT",
@@ -22,8 +22,8 @@ __all__ = [
     "HANDSHAKE",
     "LARGEST",
     "Protection",
-    "derived",
     "forged",
+    "updates",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -129,18 +129,21 @@ class Protection:
         return header[0], data
 
 
-def derived(
-    secret: bytes, algorithm: str, make: type[AESGCM] | type[ChaCha20Poly1305], size: int
-) -> Protection:
-    """One way of a connection by TLS 1.3, from its traffic secret (RFC 8446, 7.3).
+Maker: TypeAlias = type[AESGCM] | type[ChaCha20Poly1305]
+
+
+def updates(secret: bytes, algorithm: str, make: Maker, size: int) -> Callable[[], Protection]:
+    """What makes the next `Protection` of one way of TLS 1.3, from its traffic secret.
 
     algorithm: the hash of the suite. make: its cipher, and size: the bytes of its key.
     """
 
     def renewed() -> Protection:
-        following = HKDF_expand_label(secret, b"traffic upd", b"", len(secret), algorithm)
-        return derived(bytes(following), algorithm, make, size)
+        following = bytes(expand(secret, b"traffic upd", b"", len(secret), algorithm))
+        return Protection(
+            make(bytes(expand(following, b"key", b"", size, algorithm))),
+            bytes(expand(following, b"iv", b"", 12, algorithm)),
+            renewed=updates(following, algorithm, make, size),
+        )
 
-    key = HKDF_expand_label(secret, b"key", b"", size, algorithm)
-    nonce = HKDF_expand_label(secret, b"iv", b"", 12, algorithm)
-    return Protection(make(bytes(key)), bytes(nonce), renewed=renewed)
+    return renewed

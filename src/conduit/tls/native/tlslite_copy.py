@@ -12,6 +12,7 @@ one is refused.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
@@ -94,6 +95,7 @@ def _module(name: str) -> Any:
 
 
 _load()
+constants = _module("constants")
 defragmenter = _module("defragmenter")
 errors = _module("errors")
 messages = _module("messages")
@@ -131,3 +133,30 @@ _put("HKDF_expand_label", primitives.HKDF_expand_label, tlsconnection, recordlay
 _put("HKDF_expand_label", primitives.HKDF_expand_label, _handshakehelpers)
 _put("derive_secret", primitives.derive_secret, tlsconnection, _handshakehelpers)
 _put("secureHMAC", primitives.secureHMAC, tlsconnection, _handshakehelpers)
+
+# It goes through all names, and all suites, in each handshake, a dozen times.
+_names = constants.TLSEnum.toRepr.__func__
+_suites = constants.CipherSuite._filterSuites
+
+
+@lru_cache(1024)
+def _name_of(enum: Any, value: Any, blacklist: tuple[str, ...]) -> Any:
+    return _names(enum, value, list(blacklist))
+
+
+def _to_repr(enum: Any, value: Any, blacklist: Any = None) -> Any:
+    """As the library's own."""
+    return _name_of(enum, value, tuple(blacklist or ()))
+
+
+def _filter_suites(suites: list[int], settings: Any, version: Any = None) -> list[int]:
+    """As the library's own; `settings` do not change once they are made."""
+    key = (id(suites), version)
+    found: list[int] | None = settings.filtered.get(key)
+    if found is None:
+        found = settings.filtered[key] = _suites(suites, settings, version)
+    return found
+
+
+constants.TLSEnum.toRepr = classmethod(_to_repr)
+constants.CipherSuite._filterSuites = staticmethod(_filter_suites)
