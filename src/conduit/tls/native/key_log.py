@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import weakref
 from collections.abc import Sequence
-from pathlib import Path
 
 __all__ = ["KeyLog"]
 
@@ -21,13 +22,15 @@ class KeyLog:
     """
 
     def __init__(self, file: str) -> None:
-        self._path = Path(file)
         try:
-            self._append("")
+            # Once, and so that whoever writes never waits, not even if it is a pipe.
+            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+            self._file = os.open(file, how, 0o600)
         except OSError as error:
             raise OSError(
                 error.errno, f"cannot write TLS secrets to key_log={file}: {error.strerror}"
             ) from error
+        weakref.finalize(self, os.close, self._file)
         logger.warning("the secrets of TLS sessions are written to %s", file)
 
     def write(
@@ -41,11 +44,8 @@ class KeyLog:
                 for label, secret in zip(labels, pair, strict=True)
             ]
         try:
-            self._append("".join(lines))
+            # In one go, so that the lines of several writers stay whole.
+            os.write(self._file, "".join(lines).encode())
         except OSError as error:
             # As with OpenSSL: the session does not fail for it.
             logger.warning("cannot write TLS secrets: %s", error)
-
-    def _append(self, text: str) -> None:
-        with self._path.open("a", encoding="ascii") as file:
-            file.write(text)
