@@ -237,9 +237,10 @@ def test_native_stack_of_another_version_is_refused():
     program = """
         import importlib.metadata
         importlib.metadata.version = lambda name: "0.9.0"
+        from conduit.tls.engine import ClientSettings
         from conduit.tls.library import TLSLibrary, stack_of
         try:
-            stack_of(TLSLibrary.NATIVE)
+            stack_of(TLSLibrary.NATIVE).load_client(ClientSettings())
         except Exception as error:
             print(type(error).__name__, error)
     """

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, cast
 from ..errors import TLSError, UnsupportedTransport
 
 if TYPE_CHECKING:
-    from .engine import Stack
+    from .engine import (
+        ClientCredentials,
+        ClientSettings,
+        ServerCredentials,
+        ServerSettings,
+        Stack,
+    )
 
 __all__ = ["TLSLibrary", "set_tls_library", "stack_of", "tls_library"]
 
@@ -104,8 +110,26 @@ def _native() -> Stack:
             f"the native TLS stack is not installed ({' and '.join(missing)} missing): "
             'pip install "conduit-net[native]"'
         )
-    # It raises UnsupportedTransport itself for a version that it is not made for.
-    return cast("Stack", import_module("conduit.tls.native"))
+    return _Native()
+
+
+class _Native:
+    """The native stack, which is imported when something is loaded: off the loop.
+
+    It reads two hundred files, which takes a third of a second.
+    """
+
+    def load_client(self, settings: ClientSettings) -> ClientCredentials:
+        """As of every stack. Raises UnsupportedTransport for packages of other versions."""
+        return self._stack.load_client(settings)
+
+    def load_server(self, settings: ServerSettings) -> ServerCredentials:
+        """As `load_client`."""
+        return self._stack.load_server(settings)
+
+    @property
+    def _stack(self) -> Stack:
+        return cast("Stack", import_module("conduit.tls.native"))
 
 
 def _has_native() -> bool:
