@@ -133,9 +133,7 @@ async def test_what_a_peer_never_read_is_told_of(kinds, kind, caplog):
             ends.client.oc.write(bytes(size))
             ends.client.oc.close()
             await ends.client.oc.wait_closed()
-            [closed] = [
-                each for each in log.of(events.Closed) if each.flow == ends.client.flow
-            ]
+            [closed] = [each for each in log.of(events.Closed) if each.flow == ends.client.flow]
         assert closed.reason == "close_timeout"
         assert closed.sent + closed.unsent == size
         # The operating system took some.
@@ -150,9 +148,7 @@ async def test_an_abort_tells_what_was_unsent(kinds):
             ends.client.oc.write(bytes(size))
             ends.client.oc.transport.abort()
             await ends.client.oc.wait_closed()
-            [closed] = [
-                each for each in log.of(events.Closed) if each.flow == ends.client.flow
-            ]
+            [closed] = [each for each in log.of(events.Closed) if each.flow == ends.client.flow]
         assert closed.sent + closed.unsent == size
         assert closed.unsent > size - len(DATA)
 

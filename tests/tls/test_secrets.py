@@ -22,7 +22,11 @@ def encrypted(identities, tmp_path):
     """A key that is encrypted, and the secrets of it."""
     issued = identities.authority.issue(NAME, password=PASSWORD)
     plain = identities.authority.issue(NAME)
-    return issued.write(tmp_path), plain.write(tmp_path, "plain"), [PASSWORD, *secrets(issued, plain)]
+    return (
+        issued.write(tmp_path),
+        plain.write(tmp_path, "plain"),
+        [PASSWORD, *secrets(issued, plain)],
+    )
 
 
 def secrets(*issued):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
@@ -39,9 +39,12 @@ class OpenSSLEngine(Engine):
         "_connection",
         "_incoming",
         "_outgoing",
+        "_pending",
+        "_read",
         "_said_all",
         "_trust",
         "_waiting",
+        "_write",
     )
 
     peer: Peer = "client"
@@ -56,6 +59,11 @@ class OpenSSLEngine(Engine):
     ) -> None:
         super().__init__()
         self._connection = connection
+        # Not SSLObject's own methods, which are in Python and add nothing.
+        inner = cast("Any", connection)._sslobj
+        self._read: Callable[[int], bytes] = inner.read
+        self._write: Callable[[bytes | bytearray | memoryview], int] = inner.write
+        self._pending: Callable[[], int] = inner.pending
         self._incoming = incoming
         self._outgoing = outgoing
         self._trust = trust
@@ -97,10 +105,10 @@ class OpenSSLEngine(Engine):
         if self.ended:
             return b""
         pieces: list[bytes] = []
-        connection, incoming = self._connection, self._incoming
+        read, incoming = self._read, self._incoming
         while True:
             try:
-                data = connection.read(_LARGEST_RECORD)
+                data = read(_LARGEST_RECORD)
             except ssl.SSLWantReadError:
                 if self._feed():
                     continue
@@ -119,14 +127,14 @@ class OpenSSLEngine(Engine):
                 break
             pieces.append(data)
             # To ask once more than there is something would cost an exception.
-            if not incoming.pending and not connection.pending() and not self._feed():
+            if not incoming.pending and not self._pending() and not self._feed():
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
         try:
-            self._connection.write(data)
+            self._write(data)
         except ssl.SSLError as error:
             raise self._error(error) from error
 
@@ -230,7 +238,10 @@ class ClientEngine(OpenSSLEngine):
         self._kept = key is None
         context, self._checks_name = credentials.context_for(hostname)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = None if key is None else credentials.sessions.take(key)
+        earlier = None if key is None else credentials.sessions.take(key)
+        session = None if earlier is None else earlier.session
+        if session is not None and not session.has_ticket:
+            session = None
         try:
             connection = context.wrap_bio(
                 incoming, outgoing, server_hostname=hostname or None, session=session
@@ -250,24 +261,19 @@ class ClientEngine(OpenSSLEngine):
     def read(self) -> bytes:
         """As of every engine; a session of TLS 1.3 has come by the time the server has spoken."""
         data = super().read()
-        if not self._kept and data:
+        if data and not self._kept:
             self._keep_session()
-            # One that has not come by now may never come: it is not looked for at each read.
-            self._kept = True
         return data
 
     def close_notify(self) -> None:
         """As of every engine."""
         if not self._kept:
-            # Perhaps nothing was read, or only will be: by then there may be a ticket.
             self._keep_session()
         super().close_notify()
 
     def _keep_session(self) -> None:
-        session = self._connection.session
-        if session is not None and session.has_ticket:
-            self._kept = True
-            self._credentials.sessions.keep(self._key, session)
+        self._kept = True
+        self._credentials.sessions.keep(self._key, self._connection)
 
     def _check_peer(self) -> None:
         super()._check_peer()
@@ -320,7 +326,9 @@ class Client:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
-        self.sessions: Sessions[ssl.SSLSession] = Sessions()
+        # Of connections, not of their sessions: to read one takes as long as half a handshake, and
+        # most are never taken up again.
+        self.sessions: Sessions[ssl.SSLObject] = Sessions()
         self._checking: ssl.SSLContext | None = None
         self._lax: ssl.SSLContext | None = None
         if settings.ssl_ctx is not None and settings.own_key is not None:
