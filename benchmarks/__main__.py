@@ -110,8 +110,8 @@ def _measure(
     settings: Settings, cpu: int | None, wanted: Callable[[str], bool], subject: str
 ) -> report.Findings:
     findings = report.Findings()
-    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name)]
-    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name)]
+    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name) and _possible(row)]
+    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name) and _possible(row)]
     rate_panels, memory_panels = rows.rate_panels(subject), rows.memory_panels(subject)
     absent = {
         variant: missing
@@ -124,8 +124,7 @@ def _measure(
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        kinds = {row.kind for row in rate_rows} | {row.kind for row in memory_rows}
-        if kinds.intersection(TLS_KINDS):
+        if certificates.can_be_made():
             certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
         for row in rate_rows:
@@ -158,6 +157,14 @@ def _measure(
             findings.sexps = s_expressions.measure(settings.import_rounds)
     _say("")
     return findings
+
+
+def _possible(row: rows.RateRow | rows.MemoryRow) -> bool:
+    """Whether it can be measured with what is installed; if not, say so."""
+    if row.kind not in TLS_KINDS or certificates.can_be_made():
+        return True
+    print(f"left out: {row.name} (cryptography not installed)")
+    return False
 
 
 def _record(contents: dict[str, object]) -> None:
