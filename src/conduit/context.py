@@ -58,7 +58,9 @@ class Context:
     keepalive: float | None = None
     key_log: str | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
-    tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
+    tls_loaded: dict[object, object] = field(
+        default_factory=dict[object, object], repr=False, compare=False
+    )
     """What TLS stacks have loaded for it, also for contexts that are derived from it."""
 
     def __post_init__(self) -> None:
