@@ -7,6 +7,7 @@ import gc
 import ssl
 from collections import Counter
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -99,13 +100,13 @@ async def test_five_hundred_connections(identities, ctx):
 
     mode = server.TLS(key.crt_file, key.key_file, None, 0, ip="127.0.0.1")
     async with conduit.listen(mode, handler, ctx=ctx) as srv:
-        [found] = srv.endps
+        found: Any = srv.endps[0]
         with nothing_stays():
             for _ in range(500):
                 async with conduit.connect(found_client(found), ctx=ctx) as (_, ic, oc):
                     oc.write(b"hello")
                     assert await ic.read() == b"hello"
-            del ic, oc
+            del ic, oc  # type: ignore[possibly-undefined]
             await until(lambda: srv.active == 0)
 
 
@@ -125,7 +126,7 @@ async def test_handshakes_that_fail(identities, ctx, caplog):
     async with conduit.listen(
         mode, handler, ctx=ctx, on_exn=lambda error: failures.append(str(error))
     ) as srv:
-        [found] = srv.endps
+        found: Any = srv.endps[0]
         with nothing_stays():
             for _ in range(5):
                 await fails(conduit.connect(found_client(found), ctx=strict))
@@ -151,13 +152,13 @@ async def test_a_flow_that_is_dropped_is_aborted(identities, ctx, tunnel):
 
     mode = server.TLS(key.crt_file, key.key_file, None, 0, ip="127.0.0.1")
     async with conduit.listen(mode, handler, ctx=ctx) as srv:
-        [found] = srv.endps
+        found: Any = srv.endps[0]
         if tunnel:
             _, ic, oc = await conduit.connect(found.endp)
             f, ic, oc = await conduit.connect(client.TLSTunnel(NAME, ic, oc), ctx=ctx)
         else:
             f, ic, oc = await conduit.connect(found_client(found), ctx=ctx)
-        with pytest.warns(ResourceWarning, match="dropped without being closed") as warned:
+        with pytest.warns(ResourceWarning, match="dropped without being closed") as warned:  # noqa: PT031
             del f, ic
             await asyncio.sleep(0)
             assert not warned
