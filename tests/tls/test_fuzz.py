@@ -140,7 +140,7 @@ async def handle(below, engine):
     try:
         async with asyncio.timeout(0.2):
             ctx = conduit.Context(close_timeout=0.2)
-            f, ic, oc = await secure(
+            _, ic, oc = await secure(
                 below, engine, ctx, lambda _: flow_over(below.flow, NAME), what="a test"
             )
     except (OSError, EOFError) as failed:

@@ -62,8 +62,8 @@ class TLSTransport(asyncio.Transport):
         self._closing = False
         self._paused = False
         self._choked = False
-        # Written, and not given to the engine yet: only while the wire below has enough. What is left
-        # when the flow ends stays until that is told, as unsent.
+        # Written, and not given to the engine yet: only while the wire below has enough. What is
+        # left when the flow ends stays until that is told, as unsent.
         self._unencrypted: memoryview = _NOTHING
         self._facts: Facts | None = None
         above.connection_made(self)
