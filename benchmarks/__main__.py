@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import idle_memory, import_cost, machine, report, rows
+from . import certificates, idle_memory, import_cost, machine, report, rows, s_expressions
+from .peers.interface import TLS_KINDS
 from .rates import RateMeasurement
 from .variants import PEERS
 
@@ -109,8 +110,8 @@ def _measure(
     settings: Settings, cpu: int | None, wanted: Callable[[str], bool], subject: str
 ) -> report.Findings:
     findings = report.Findings()
-    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name)]
-    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name)]
+    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name) and _possible(row)]
+    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name) and _possible(row)]
     rate_panels, memory_panels = rows.rate_panels(subject), rows.memory_panels(subject)
     absent = {
         variant: missing
@@ -123,14 +124,16 @@ def _measure(
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        variants = rows.variants_of(findings.rate_panels)
+        if certificates.can_be_made():
+            certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
         for row in rate_rows:
             _say(row.name)
+            variants = rows.variants_of(rows.panels_for(findings.rate_panels, row.kind))
             findings.rates.append(measurement.measure(row, variants))
-        variants = rows.variants_of(findings.memory_panels)
         for memory_row in memory_rows:
             _say(memory_row.name)
+            variants = rows.variants_of(rows.panels_for(findings.memory_panels, memory_row.kind))
             findings.memory.append(
                 idle_memory.measure(
                     memory_row,
@@ -145,8 +148,23 @@ def _measure(
         _say("import")
         machine.pin(cpu)
         findings.imports = import_cost.measure(settings.import_rounds)
+    if wanted(rows.SEXP) and subject == "conduit":
+        _say("sexp")
+        if s_expressions.is_missing():
+            print(f"left out: {rows.SEXP} ({s_expressions.PEER} not installed)")
+        else:
+            machine.pin(cpu)
+            findings.sexps = s_expressions.measure(settings.import_rounds)
     _say("")
     return findings
+
+
+def _possible(row: rows.RateRow | rows.MemoryRow) -> bool:
+    """Whether it can be measured with what is installed; if not, say so."""
+    if row.kind not in TLS_KINDS or certificates.can_be_made():
+        return True
+    print(f"left out: {row.name} (cryptography not installed)")
+    return False
 
 
 def _record(contents: dict[str, object]) -> None:
@@ -198,7 +216,9 @@ def _options() -> argparse.Namespace:
         f"{report.LOWEST_SHARE} of the one in {RECORDED.name}",
     )
     parser.add_argument(
-        "--rows", metavar="PATTERN", help="only these rows: a part of the name or *"
+        "--rows",
+        metavar="PATTERN",
+        help="only these rows: a part of the name or *; several with commas between them",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument(

@@ -37,11 +37,13 @@ def measure(
             if variant in result.failures:
                 continue
             try:
-                with WorkerProcess(variant, cpu) as worker:
-                    path = str(directory / f"idle-{worker.number}.sock")
-                    worker.ask(do="open", kind=row.kind, path=path)
+                with WorkerProcess(variant, cpu, directory) as worker:
+                    worker.open(row.kind)
                     answer = worker.ask(
-                        limit=150.0, do="idle", held_by=row.held_by, count=connections
+                        limit=150.0,
+                        do="idle",
+                        held_by=row.held_by,
+                        count=max(1, connections // row.share),
                     )
                 result.bytes.setdefault(variant, []).append(answer["bytes"])
             except WorkerFailed as failure:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import ssl
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-DISTRIBUTIONS = ("conduit-net", "uvloop", "anyio", "trio", "Twisted")
+DISTRIBUTIONS = ("conduit-net", "uvloop", "anyio", "trio", "Twisted", "pyOpenSSL", "cryptography")
 
 
 def facts(cpu: int | None) -> dict[str, object]:
@@ -22,6 +23,7 @@ def facts(cpu: int | None) -> dict[str, object]:
         "load": [round(load, 2) for load in os.getloadavg()],
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "openssl": ssl.OPENSSL_VERSION,
         "commit": _commit(),
         "versions": {name: _version(name) for name in DISTRIBUTIONS},
     }

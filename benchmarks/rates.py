@@ -57,7 +57,7 @@ class RateMeasurement:
         counts: dict[Variant, int] = {}
         with ExitStack() as stack:
             workers = {
-                variant: stack.enter_context(WorkerProcess(variant, self._cpu))
+                variant: stack.enter_context(WorkerProcess(variant, self._cpu, self._directory))
                 for variant in variants
             }
 
@@ -90,8 +90,7 @@ class RateMeasurement:
 
     def _warm_up(self, row: RateRow, worker: WorkerProcess) -> int:
         """Open the server, find how many operations make a round, and do one uncounted."""
-        path = self._directory / f"{row.name.replace('/', '-')}-{worker.number}.sock"
-        worker.ask(do="open", kind=row.kind, path=str(path))
+        worker.open(row.kind)
         count = row.at_once
         while (warm := _one_round(row, worker, count)).cpu < self._duration / 4:
             if count >= LARGEST_COUNT:

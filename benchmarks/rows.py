@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Literal
 
-from .peers.interface import MESSAGE, Kind
+from .peers.interface import MESSAGE, TLS_KINDS, Kind
 from .variants import Variant
+
+PLAIN_KINDS: tuple[Kind, ...] = ("tcp", "unix")
 
 Work = Literal["connect", "ping-pong", "bulk"]
 HeldBy = Literal["outsider", "client"]
@@ -28,12 +30,16 @@ class RateRow:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """Bytes of resident memory for each idle connection."""
+    """Bytes of resident memory for each idle connection.
+
+    share: of so many of the connections that are asked for, one is opened.
+    """
 
     name: str
     title: str
     kind: Kind
     held_by: HeldBy
+    share: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The comparisons that are shown as the columns of one table."""
+    """The comparisons that are shown as the columns of one table, for the rows of some kinds."""
 
     title: str
+    kinds: tuple[Kind, ...]
     comparisons: tuple[Comparison, ...]
 
     def without(self, absent: Iterable[Variant]) -> Panel:
@@ -57,6 +64,7 @@ class Panel:
         gone = set(absent)
         return Panel(
             self.title,
+            self.kinds,
             tuple(c for c in self.comparisons if c.ours not in gone and c.theirs not in gone),
         )
 
@@ -73,32 +81,68 @@ RATE_ROWS = (
     *_over_both("connect-100", "connect+echo+close, 100", "connect", len(MESSAGE), 100),
     *_over_both("ping-pong", "64 B ping-pong", "ping-pong", 64, 1),
     *_over_both("bulk", "bulk, 64 KiB writes", "bulk", 65536, 1),
+    RateRow("connect-1/tls", "connect+echo+close, TLS", "connect", "tls", len(MESSAGE)),
+    RateRow(
+        "connect-1/tls-resumed",
+        "connect+echo+close, resumed",
+        "connect",
+        "tls-resumed",
+        len(MESSAGE),
+    ),
+    RateRow("ping-pong/tls", "64 B ping-pong, TLS", "ping-pong", "tls", 64),
+    RateRow("bulk/tls", "bulk, 64 KiB writes, TLS", "bulk", "tls", 65536),
+    RateRow("bulk/tls-in-tls", "bulk, TLS in TLS", "bulk", "tls-in-tls", 65536),
 )
+
+FEWER = 4
+"""An idle connection of TLS is large, and opening one takes long."""
 
 MEMORY_ROWS = (
     MemoryRow("memory-server/tcp", "idle connection, server", "tcp", "outsider"),
     MemoryRow("memory-both/tcp", "idle connection, both ends", "tcp", "client"),
+    MemoryRow("memory-server/tls", "idle TLS, server", "tls", "outsider", FEWER),
+    MemoryRow("memory-both/tls", "idle TLS, both ends", "tls", "client", FEWER),
 )
 
 IMPORT = "import"
 """The name of the row that has no variants: what importing costs."""
 
-ALL_NAMES = (*(row.name for row in RATE_ROWS), *(row.name for row in MEMORY_ROWS), IMPORT)
+SEXP = "sexp"
+"""The name of the row about s-expressions, which has no variants either."""
+
+ALL_NAMES = (
+    *(row.name for row in RATE_ROWS),
+    *(row.name for row in MEMORY_ROWS),
+    IMPORT,
+    SEXP,
+)
 
 
 def chosen(pattern: str | None, name: str) -> bool:
-    """Whether a row is asked for: by a shell pattern, or by a part of its name."""
-    return pattern is None or pattern in name or fnmatch(name, pattern)
+    """Whether a row is asked for: by shell patterns, or by parts of its name, with commas."""
+    return pattern is None or any(
+        one in name or fnmatch(name, one) for one in pattern.split(",") if one
+    )
+
+
+def panels_for(panels: Iterable[Panel], kind: Kind) -> list[Panel]:
+    """Those in which the rows of a kind are shown."""
+    return [panel for panel in panels if kind in panel.kinds]
 
 
 def rate_panels(subject: str) -> tuple[Panel, ...]:
-    """Who is compared in every rate row, `subject` being the peer that is measured."""
-    uvloop, standard = Variant.both(subject, "uvloop"), Variant.both(subject, "asyncio")
+    """Who is compared in the rate rows, `subject` being the peer that is measured."""
+    return (*_plain_panels(subject), *_tls_panels(subject))
+
+
+def _plain_panels(subject: str) -> tuple[Panel, ...]:
+    uvloop = Variant.both(subject, "uvloop")
     server, client = Variant(subject, "protocol", "uvloop"), Variant("protocol", subject, "uvloop")
     trio, twisted = Variant.both("trio", "trio"), Variant.both("twisted", "epoll-reactor")
     floor = Variant.both("system-calls", "none")
     protocol = Variant.both("protocol", "uvloop")
     return _panels(
+        PLAIN_KINDS,
         (
             f"{subject} on uvloop, both ends, relative to",
             (
@@ -128,44 +172,89 @@ def rate_panels(subject: str) -> tuple[Panel, ...]:
         ),
         (
             f"{subject} on the standard library's loop, both ends, relative to",
-            (
-                Comparison(standard, Variant.both("streams", "asyncio"), "streams"),
-                Comparison(standard, Variant.both("anyio", "asyncio"), "anyio"),
-                Comparison(standard, trio, "trio"),
-                Comparison(standard, twisted, "Twisted"),
-            ),
+            _on_the_standard_loop(subject),
         ),
     )
 
 
-def memory_panels(subject: str) -> tuple[Panel, ...]:
-    """Who is compared in the memory rows."""
-    uvloop, standard = Variant.both(subject, "uvloop"), Variant.both(subject, "asyncio")
-    return _panels(
+def _tls_panels(subject: str) -> tuple[Panel, ...]:
+    uvloop, streams = Variant.both(subject, "uvloop"), Variant.both("streams", "uvloop")
+    floor = Comparison(uvloop, Variant.both("system-calls", "none"), "floor")
+    panels = _panels(
+        TLS_KINDS,
         (
-            f"{subject} on uvloop, memory (less is better), relative to",
+            f"TLS: {subject} on uvloop, both ends, relative to",
             (
-                Comparison(uvloop, Variant.both("streams", "uvloop"), "streams"),
-                Comparison(uvloop, Variant.both("protocol", "uvloop"), "protocol"),
+                Comparison(uvloop, streams, "streams"),
                 Comparison(uvloop, Variant.both("anyio", "uvloop"), "anyio"),
                 Comparison(uvloop, Variant.both("trio", "trio"), "trio"),
                 Comparison(uvloop, Variant.both("twisted", "epoll-reactor"), "Twisted"),
             ),
         ),
         (
-            f"{subject} on the standard library's loop, memory (less is better), relative to",
+            f"TLS: {subject} and streams as the two ends (uvloop), relative to streams as both",
             (
-                Comparison(standard, Variant.both("streams", "asyncio"), "streams"),
-                Comparison(standard, Variant.both("anyio", "asyncio"), "anyio"),
+                Comparison(Variant(subject, "streams", "uvloop"), streams, "server"),
+                Comparison(Variant("streams", subject, "uvloop"), streams, "client"),
             ),
+        ),
+        (
+            f"TLS: {subject} on the standard library's loop, both ends, relative to",
+            _on_the_standard_loop(subject),
+        ),
+    )
+    # One layer can stand on a socket itself; a second would need memory between them.
+    return (
+        *panels,
+        *_panels(
+            ("tls", "tls-resumed"),
+            (f"TLS: {subject} on uvloop, both ends, relative to OpenSSL on sockets", (floor,)),
         ),
     )
 
 
-def _panels(*panels: tuple[str, tuple[Comparison, ...]]) -> tuple[Panel, ...]:
+def _on_the_standard_loop(subject: str) -> tuple[Comparison, ...]:
+    standard = Variant.both(subject, "asyncio")
+    return (
+        Comparison(standard, Variant.both("streams", "asyncio"), "streams"),
+        Comparison(standard, Variant.both("anyio", "asyncio"), "anyio"),
+        Comparison(standard, Variant.both("trio", "trio"), "trio"),
+        Comparison(standard, Variant.both("twisted", "epoll-reactor"), "Twisted"),
+    )
+
+
+def memory_panels(subject: str) -> tuple[Panel, ...]:
+    """Who is compared in the memory rows."""
+    uvloop, standard = Variant.both(subject, "uvloop"), Variant.both(subject, "asyncio")
+    protocol = Comparison(uvloop, Variant.both("protocol", "uvloop"), "protocol")
+    on_uvloop = (
+        Comparison(uvloop, Variant.both("streams", "uvloop"), "streams"),
+        Comparison(uvloop, Variant.both("anyio", "uvloop"), "anyio"),
+        Comparison(uvloop, Variant.both("trio", "trio"), "trio"),
+        Comparison(uvloop, Variant.both("twisted", "epoll-reactor"), "Twisted"),
+    )
+    on_the_standard_loop = (
+        Comparison(standard, Variant.both("streams", "asyncio"), "streams"),
+        Comparison(standard, Variant.both("anyio", "asyncio"), "anyio"),
+    )
+    title = f"{subject} on {{}}, memory (less is better), relative to"
+    first, second = title.format("uvloop"), title.format("the standard library's loop")
+    return (
+        *_panels(PLAIN_KINDS, (first, (protocol, *on_uvloop)), (second, on_the_standard_loop)),
+        *_panels(
+            TLS_KINDS,
+            (f"TLS: {first}", on_uvloop),
+            (f"TLS: {second}", on_the_standard_loop),
+        ),
+    )
+
+
+def _panels(
+    kinds: tuple[Kind, ...], *panels: tuple[str, tuple[Comparison, ...]]
+) -> tuple[Panel, ...]:
     """Without comparing anything with itself, which happens when a peer is the subject."""
     return tuple(
-        Panel(title, tuple(c for c in comparisons if c.ours != c.theirs))
+        Panel(title, kinds, tuple(c for c in comparisons if c.ours != c.theirs))
         for title, comparisons in panels
     )
 

@@ -36,7 +36,7 @@ NEEDED = {
     "conduit": ("conduit",),
     "anyio": ("anyio",),
     "trio": ("trio",),
-    "twisted": ("twisted",),
+    "twisted": ("twisted", "OpenSSL", "service_identity"),
     "uvloop": ("uvloop",),
 }
 """What has to be installed for a peer or a runtime."""

@@ -6,7 +6,8 @@ Orders come as lines of JSON on standard input, and each is answered by one line
 output. Between two orders the process sleeps in a read, its event loop standing still, so that
 only the variant whose turn it is uses the CPU.
 
-    {"do": "open", "kind": "tcp", "path": "…"}          listen                  -> {}
+    {"do": "open", "kind": "tcp", "path": "…"}          listen; the path is that of
+                                                        the socket or directory -> {}
     {"do": "round", "work": …, "count": …, "size": …, "at_once": …}
                                                         work and time it        -> a Round
     {"do": "freeze"}                                    exempt from collection what lives now
@@ -35,6 +36,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .peers import tls_contexts
 from .peers.interface import Peer, Place, Runtime
 from .variants import load_peer, load_runtime
 
@@ -131,7 +133,13 @@ class Worker:
     async def _round(self, place: Place, order: Order) -> Answer:
         count, size, at_once = order["count"], order["size"], order["at_once"]
         gc.collect()
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall = cpu = 0.0
+
+        def start() -> None:
+            nonlocal wall, cpu
+            wall, cpu = time.perf_counter(), time.process_time()
+
+        start()
         match order["work"]:
             case "connect" if at_once == 1:
                 await self._client.exchange(place, count)
@@ -139,9 +147,9 @@ class Worker:
                 job = partial(self._client.exchange, place, count // at_once)
                 await self._runtime.together([job] * at_once)
             case "ping-pong":
-                await self._client.ping_pong(place, count, size)
+                await self._client.ping_pong(place, count, size, start)
             case "bulk":
-                await self._client.bulk(place, count, size)
+                await self._client.bulk(place, count, size, start)
             case other:
                 raise ValueError(f"no such work: {other}")
         wall = time.perf_counter() - wall
@@ -174,7 +182,12 @@ class Worker:
                 sys.executable,
                 "-S",
                 str(Path(__file__).with_name("idle_clients.py")),
-                place.path or str(place.port),
+                str(place.port or place.path),
+                *(
+                    [tls_contexts.file(place.path, f"{tls_contexts.AUTHORITY}.crt")]
+                    if place.layers
+                    else []
+                ),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

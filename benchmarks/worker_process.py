@@ -10,8 +10,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
+from .peers.interface import TLS_KINDS, Kind
+from .peers.tls_contexts import OPENSSL_SETTINGS
 from .variants import Variant
 from .worker import Answer, Order
 
@@ -23,12 +26,14 @@ class WorkerFailed(Exception):
 
 
 class WorkerProcess:
-    """One variant in a process of its own."""
+    """One variant in a process of its own.
 
-    def __init__(self, variant: Variant, cpu: int | None) -> None:
+    directory: where its Unix socket may lie, and where the certificates of the run are.
+    """
+
+    def __init__(self, variant: Variant, cpu: int | None, directory: Path) -> None:
         self.variant = variant
-        self.number = next(_numbers)
-        """Different for each worker of a run."""
+        self._directory = directory
         self._pending = b""
         self._process = subprocess.Popen(
             [
@@ -40,6 +45,7 @@ class WorkerProcess:
                 variant.runtime,
                 "" if cpu is None else str(cpu),
             ],
+            env={**os.environ, "OPENSSL_CONF": str(directory / OPENSSL_SETTINGS)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # An interrupt is ours to answer; the worker is then ended.
@@ -55,6 +61,14 @@ class WorkerProcess:
         trace: TracebackType | None,
     ) -> None:
         self.end()
+
+    def open(self, kind: Kind) -> None:
+        """Let it listen, and make a first connection; WorkerFailed if it cannot."""
+        path = self._directory
+        if kind not in TLS_KINDS:
+            # A path of its own for each worker of a run.
+            path /= f"{next(_numbers)}.sock"
+        self.ask(do="open", kind=kind, path=str(path))
 
     def ask(self, limit: float = 30.0, **order: object) -> Answer:
         """Give an order and wait for the answer; WorkerFailed if it is bad or does not come."""

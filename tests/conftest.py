@@ -12,6 +12,13 @@ from pathlib import Path
 import pytest
 import uvloop
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+from tests.certificates import Certificates
+
+# How long an example takes says more of the machine than of the code; each test has its limit.
+settings.register_profile("conduit", deadline=None)
+settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -65,12 +72,22 @@ def open_descriptors() -> dict[int, str]:
     return found
 
 
-@pytest.fixture
-def program() -> Callable[[str], str]:
-    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it."""
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and the keys that it has issued."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
-    def find(name: str) -> str:
-        path = shutil.which(name)
+
+@pytest.fixture
+def program() -> Callable[..., str]:
+    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it.
+
+    A second argument is more directories to look in, as PATH has them.
+    """
+
+    def find(name: str, directories: str = "") -> str:
+        # Servers are often where only root looks.
+        path = shutil.which(name) or shutil.which(name, path=f"/usr/sbin:{directories}")
         if path is None:
             if os.environ.get("CONDUIT_TEST_REQUIRE_PEERS"):
                 pytest.fail(f"{name} is not installed, and nothing may be skipped here")

@@ -6,7 +6,7 @@ import inspect
 import pickle
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Address, ip_address
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from conduit import client, endp, flow, server
 from conduit.errors import AddressError
+from conduit.text import to_text
 from conduit.tls.keys import OwnKey
 
 FILES = ("a.crt", "a.key")
@@ -92,6 +93,41 @@ def test_every_class_is_covered_here():
 
 def test_prints_as_it_is_written(text):
     assert repr(read(text)) == text
+
+
+def test_str_is_the_text_or_else_the_repr(text):
+    value = read(text)
+    parts = (client.TLSConfig, server.Port, server.Socket, server.TLSConfig, OwnKey)
+    if isinstance(value, (*parts, *get_args(flow.Flow))):
+        assert str(value) == text
+    else:
+        assert str(value) == to_text(value) != text
+
+
+def deep(over, below):
+    for _ in range(5000):
+        below = over("h", below)
+    return below
+
+
+UNPRINTABLE = [
+    client.VchanDirect(10**5000, "p"),
+    deep(client.TLSOver, client.Vsock(1, 1)),
+    deep(endp.TLS, endp.Vsock(1, 1)),
+]
+
+
+@pytest.mark.parametrize("value", UNPRINTABLE, ids=["long", "deep", "deep endp"])
+def test_str_never_raises(value):
+    assert str(value).startswith(f"{type(value).__module__.rpartition('.')[2]}.")
+    assert len(str(value)) < 100
+
+
+def test_str_of_what_has_no_text():
+    channels: Any = "a", "b"
+    assert str(client.TLSTunnel("h", *channels)) == "client.TLSTunnel('h', 'a', 'b')"
+    secret = server.TLS("c", "k", partial(str, "s3cret"), 1)
+    assert str(secret) == "server.TLS('c', 'k', password=<function>, port=1)"
 
 
 def test_equal_by_value_and_usable_as_a_key(text):

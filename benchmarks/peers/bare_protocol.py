@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
-from .interface import BACKLOG, MESSAGE, Kind, Place, WrongEcho
+from .interface import BACKLOG, MESSAGE, Connected, Kind, Place, WrongEcho
 
 
 class EchoProtocol(asyncio.Protocol):
@@ -36,16 +36,22 @@ class EchoProtocol(asyncio.Protocol):
     # At the end of the input, eof_received returns None and the transport closes itself.
 
 
+def _unheeded() -> None:
+    """For a conversation of which all is counted."""
+
+
 class _Talk(asyncio.Protocol):
     """One side of a conversation; `done` is set when the connection is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, connected: Connected = _unheeded) -> None:
+        self.connected = connected
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport
         self.left = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.connected()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.done.done():
@@ -57,8 +63,8 @@ class _Talk(asyncio.Protocol):
 
 
 class _PingPong(_Talk):
-    def __init__(self, message: bytes, count: int) -> None:
-        super().__init__()
+    def __init__(self, message: bytes, count: int, connected: Connected = _unheeded) -> None:
+        super().__init__(connected)
         self.message = message
         self.count = count
 
@@ -81,8 +87,8 @@ class _PingPong(_Talk):
 
 
 class _Bulk(_Talk):
-    def __init__(self, piece: bytes, count: int) -> None:
-        super().__init__()
+    def __init__(self, piece: bytes, count: int, connected: Connected) -> None:
+        super().__init__(connected)
         self.piece = piece
         self.unsent = count
         self.left = count * len(piece)
@@ -154,11 +160,11 @@ class BareProtocol:
         for _ in range(count):
             await (await _connect(place, lambda: _PingPong(MESSAGE, 1))).done
 
-    async def ping_pong(self, place: Place, count: int, size: int) -> None:
-        await (await _connect(place, lambda: _PingPong(bytes(size), count))).done
+    async def ping_pong(self, place: Place, count: int, size: int, connected: Connected) -> None:
+        await (await _connect(place, lambda: _PingPong(bytes(size), count, connected))).done
 
-    async def bulk(self, place: Place, count: int, size: int) -> None:
-        await (await _connect(place, lambda: _Bulk(bytes(size), count))).done
+    async def bulk(self, place: Place, count: int, size: int, connected: Connected) -> None:
+        await (await _connect(place, lambda: _Bulk(bytes(size), count, connected))).done
 
     async def hold(self, place: Place, count: int) -> object:
         held = []

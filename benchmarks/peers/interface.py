@@ -11,7 +11,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Kind = Literal["tcp", "unix"]
+Kind = Literal["tcp", "unix", "tls", "tls-resumed", "tls-in-tls"]
+"""What to listen on. All kinds of TLS are over TCP; `tls-resumed` is one whose clients take up,
+with each connection, the session that the one before it was given."""
+
+TLS_KINDS: tuple[Kind, ...] = ("tls", "tls-resumed", "tls-in-tls")
+
+Connected = Callable[[], None]
 
 MESSAGE = b"conduit!" * 8
 """What a connection that is made for one exchange sends and gets back: 64 bytes."""
@@ -26,20 +32,39 @@ class WrongEcho(Exception):
     """What came back is not as much as was sent."""
 
 
+class WrongHandshake(Exception):
+    """A TLS connection is not of the version or of the kind that was to be measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server listens."""
+    """Where a server listens.
+
+    port: of all kinds but `unix`. path: of `unix`; of TLS, the directory of the certificates.
+    """
 
     kind: Kind
     port: int = 0
     path: str = ""
 
+    @property
+    def layers(self) -> int:
+        """How many times TLS is over TCP."""
+        return 0 if self.kind not in TLS_KINDS else 2 if self.kind == "tls-in-tls" else 1
+
 
 class Peer(Protocol):
-    """The same four pieces of work, written the way the peer's own documentation would."""
+    """The same four pieces of work, written the way the peer's own documentation would.
+
+    `connected`, where there is one, is called when the connection is there, its handshakes
+    included: only then the clock starts.
+    """
 
     def serving(self, kind: Kind, path: str) -> AbstractAsyncContextManager[Place]:
         """Listen on 127.0.0.1 (a port of the kernel's choice) or on `path`, and echo.
+
+        A server of TLS finds its certificate in the directory `path`, under the names in
+        `tls_contexts.py`, and so do its clients their authority.
 
         What is received is sent back with the peer's own back-pressure; at the end of the
         input the connection is closed.
@@ -53,11 +78,11 @@ class Peer(Protocol):
         """
         ...
 
-    async def ping_pong(self, place: Place, count: int, size: int) -> None:
+    async def ping_pong(self, place: Place, count: int, size: int, connected: Connected) -> None:
         """Over one connection, `count` times: send `size` bytes, wait for all of them."""
         ...
 
-    async def bulk(self, place: Place, count: int, size: int) -> None:
+    async def bulk(self, place: Place, count: int, size: int, connected: Connected) -> None:
         """Over one connection: send `count` pieces of `size` bytes while receiving them back.
 
         Each goes out when the last one was taken; WrongEcho if the amounts differ.

@@ -17,14 +17,22 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     UNIXServerEndpoint,
     connectProtocol,
+    wrapClientTLS,
+    wrapServerTLS,
 )
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from .interface import BACKLOG, MESSAGE, Kind, Place, Runtime, WrongEcho
+from . import twisted_tls
+from .interface import BACKLOG, MESSAGE, Connected, Kind, Place, Runtime, WrongEcho
 
 
 def _reactor() -> Any:
@@ -65,10 +73,17 @@ def epoll_reactor() -> Runtime:
     return TwistedRuntime(epollreactor.install)
 
 
+def _send_at_once(transport: Any) -> None:
+    """What all others do by default: else each end waits for the other, 40 ms at a time."""
+    if ITCPTransport.providedBy(transport):
+        transport.setTcpNoDelay(True)
+
+
 class _Echo(Protocol):
     transport: Any
 
     def connectionMade(self) -> None:
+        _send_at_once(self.transport)
         # The transport pauses and resumes itself as its own output fills and empties.
         self.transport.registerProducer(self.transport, True)
 
@@ -79,14 +94,29 @@ class _Echo(Protocol):
         self.transport.unregisterProducer()
 
 
+@implementer(IHandshakeListener)
 class _Talk(Protocol):
     """One side of a conversation; `done` fires when the connection is closed."""
 
     transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, connected: Connected = lambda: None) -> None:
+        self.connected_for_good = connected
         self.done: Deferred[None] = Deferred()
         self.left = 0
+
+    def connectionMade(self) -> None:
+        _send_at_once(self.transport)
+        # Over TLS this is only the beginning of the handshake.
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        self.connected_for_good()
+        self.begin()
+
+    def begin(self) -> None:
+        raise NotImplementedError
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.left:
@@ -96,12 +126,12 @@ class _Talk(Protocol):
 
 
 class _PingPong(_Talk):
-    def __init__(self, message: bytes, count: int) -> None:
-        super().__init__()
+    def __init__(self, message: bytes, count: int, *connected: Connected) -> None:
+        super().__init__(*connected)
         self.message = message
         self.count = count
 
-    def connectionMade(self) -> None:
+    def begin(self) -> None:
         self._send()
 
     def _send(self) -> None:
@@ -120,14 +150,14 @@ class _PingPong(_Talk):
 
 @implementer(IPushProducer)
 class _Bulk(_Talk):
-    def __init__(self, piece: bytes, count: int) -> None:
-        super().__init__()
+    def __init__(self, piece: bytes, count: int, connected: Connected) -> None:
+        super().__init__(connected)
         self.piece = piece
         self.unsent = count
         self.left = count * len(piece)
         self.paused = False
 
-    def connectionMade(self) -> None:
+    def begin(self) -> None:
         self.transport.registerProducer(self, True)
         self.resumeProducing()
 
@@ -150,10 +180,23 @@ class _Bulk(_Talk):
             self.transport.loseConnection()
 
 
+class _Secured(_PingPong):
+    """A conversation over TLS; when it is over, it is known which handshake it had."""
+
+    def __init__(self, clients: twisted_tls.Clients) -> None:
+        super().__init__(MESSAGE, 1)
+        self.clients = clients
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.left == len(data):
+            self.clients.talked(self.transport.getHandle())
+        super().dataReceived(data)
+
+
 class _Held(_Talk):
     """Says one message and then nothing more; `done` fires when the message is back."""
 
-    def connectionMade(self) -> None:
+    def begin(self) -> None:
         self.left = len(MESSAGE)
         self.transport.write(MESSAGE)
 
@@ -167,44 +210,52 @@ class _Held(_Talk):
 
 
 def _endpoint(place: Place) -> Any:
-    if place.kind == "tcp":
-        return TCP4ClientEndpoint(_reactor(), "127.0.0.1", place.port)
-    return UNIXClientEndpoint(_reactor(), place.path)
+    if place.kind == "unix":
+        return UNIXClientEndpoint(_reactor(), place.path)
+    endpoint: Any = TCP4ClientEndpoint(_reactor(), "127.0.0.1", place.port)
+    for _ in range(place.layers):
+        endpoint = wrapClientTLS(twisted_tls.clients(place.kind, place.path), endpoint)
+    return endpoint
 
 
 class TwistedEndpoints:
     @asynccontextmanager
     async def serving(self, kind: Kind, path: str) -> AsyncIterator[Place]:
-        endpoint: TCP4ServerEndpoint | UNIXServerEndpoint
-        if kind == "tcp":
-            endpoint = TCP4ServerEndpoint(_reactor(), 0, backlog=BACKLOG, interface="127.0.0.1")
-        else:
+        endpoint: Any
+        if kind == "unix":
             endpoint = UNIXServerEndpoint(_reactor(), path, backlog=BACKLOG)
+        else:
+            endpoint = TCP4ServerEndpoint(_reactor(), 0, backlog=BACKLOG, interface="127.0.0.1")
+            for _ in range(Place(kind).layers):
+                endpoint = wrapServerTLS(twisted_tls.server_options(kind, path), endpoint)
         factory = Factory.forProtocol(_Echo)
         factory.noisy = False
         listening = await endpoint.listen(factory)
         try:
-            if kind == "tcp":
-                yield Place(kind, port=listening.getHost().port)
-            else:
+            if kind == "unix":
                 yield Place(kind, path=path)
+            else:
+                yield Place(kind, listening.getHost().port, path)
         finally:
             await listening.stopListening()
 
     async def exchange(self, place: Place, count: int) -> None:
         endpoint = _endpoint(place)
         for _ in range(count):
-            talk = _PingPong(MESSAGE, 1)
+            if place.layers:
+                talk = _Secured(twisted_tls.clients(place.kind, place.path))
+            else:
+                talk = _PingPong(MESSAGE, 1)
             await connectProtocol(endpoint, talk)
             await talk.done
 
-    async def ping_pong(self, place: Place, count: int, size: int) -> None:
-        talk = _PingPong(bytes(size), count)
+    async def ping_pong(self, place: Place, count: int, size: int, connected: Connected) -> None:
+        talk = _PingPong(bytes(size), count, connected)
         await connectProtocol(_endpoint(place), talk)
         await talk.done
 
-    async def bulk(self, place: Place, count: int, size: int) -> None:
-        talk = _Bulk(bytes(size), count)
+    async def bulk(self, place: Place, count: int, size: int, connected: Connected) -> None:
+        talk = _Bulk(bytes(size), count, connected)
         await connectProtocol(_endpoint(place), talk)
         await talk.done
 

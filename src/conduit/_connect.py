@@ -9,11 +9,16 @@ from types import TracebackType
 from typing import Any
 
 from . import client, endp, events, transports
-from ._target import to_client
+from ._debug import step
+from ._left_out import left_out
+from ._resolve import Place, resolved
+from ._target import Target, to_client
 from .channels import wire_of
 from .context import Context, default_ctx
 from .errors import AddressError, ConduitError, ConnectError, ConnectTimeout
 from .transports import Attempts, Triple
+
+_TIMEOUT: float | None = left_out(30.0)
 
 
 class Connecting(Coroutine[Any, Any, Triple]):
@@ -69,7 +74,7 @@ def connect(
     target: client.Client | endp.Endp | str,
     *,
     ctx: Context | None = None,
-    timeout: float | None = 30.0,
+    timeout: float | None = _TIMEOUT,
 ) -> Connecting:
     """Connect to an address.
 
@@ -78,8 +83,15 @@ def connect(
         async with conduit.connect(target) as (f, ic, oc):
             ...
 
-    target: a value of `conduit.client`, or an endpoint. ctx: settings (default: `default_ctx()`).
-    timeout: seconds for everything, resolving and handshakes included; None for no limit.
+    target: a value of `conduit.client`, or an endpoint; or the text of one, such as
+    "tcp://db.example:5432" (see `conduit.text`); or the URI of a service, such as
+    "https://example.com", which is looked up by the resolver of the context (default:
+    `conduit.resolver.system()`). ctx: settings (default: `default_ctx()`).
+    timeout: seconds for everything, resolving and handshakes included; None for no limit (default:
+    what a text says by `?timeout=`, else 30).
+
+    What a text says of the call counts where the call does not say it. What it says of settings
+    (`src=`, `alpn=`, `keepalive=`, `ca=`, `fingerprint=`) counts here in place of the context's.
 
     Returns a coroutine that gives the flow, its input and its output, which the caller closes
     (`oc.close()`). As an async context manager it closes them itself: left normally, what was
@@ -87,7 +99,8 @@ def connect(
 
     Raises ConnectError, whose `attempts` say which address failed how; ConnectTimeout, a
     TimeoutError; ResolutionError for a name without address; AddressError for a target that cannot
-    be, or that `ctx.src` cannot reach; UnsupportedTransport for what this host or version lacks.
+    be, or that `ctx.src` cannot reach; UnsupportedTransport for what this host or version lacks;
+    and what a rewrite function of the resolver raises by mistake.
     When it fails or is cancelled, nothing is left open.
     """
     return Connecting(_connect(target, ctx, timeout))
@@ -100,25 +113,51 @@ async def _connect(
         ctx = default_ctx()
     else:
         ctx.check_process()
-    where = to_client(target, ctx)
+    asked = to_client(target, ctx, timeout)
+    _, ctx, timeout = asked
+    step("connect", target=asked, timeout=timeout)
     started = time.perf_counter()
     limit = asyncio.timeout(timeout)
     attempts: Attempts = []
+    place: Place | None = None
     try:
         async with limit:
-            triple = await transports.connect(where, ctx, attempts)
+            place = await resolved(asked)
+            triple = await transports.connect(place.address, ctx, attempts)
     except (OSError, AddressError) as error:
         # Kept in `attempts` and raised from: their tracebacks would make circles.
         error.with_traceback(None)
+        _log_failures(asked, attempts, error, started)
         if limit.expired():
-            message = f"cannot connect to {target} within {timeout:g} s"
+            message = f"cannot connect to {asked} within {timeout:g} s"
             raise ConnectTimeout(message, attempts) from error
-        if isinstance(error, ConduitError) and not any(_is_failure(why) for _, why in attempts):
+        # A handshake may fail after an address was reached, and others were not: that counts.
+        listed = any(why is error for _, why in attempts)
+        failed = listed and any(_is_failure(why) for _, why in attempts)
+        if isinstance(error, ConduitError) and not failed:
             raise
-        raise ConnectError(f"cannot connect to {target}", attempts or [(where, error)]) from error
+        if not listed:
+            attempts.append((str(asked) if place is None else place.name, error))
+        raise ConnectError(f"cannot connect to {asked}", attempts) from error
+    if attempts:
+        _log_failures(asked, attempts)
+    if place.origin is not None:
+        # Nobody has seen the flow yet; what it came from is what was asked for.
+        object.__setattr__(triple.flow, "origin", place.origin)
     if events.observers:
         events.emit(events.Connected(triple.flow, time.perf_counter() - started))
     return triple
+
+
+def _log_failures(
+    asked: Target, attempts: Attempts, error: BaseException | None = None, started: float = 0.0
+) -> None:
+    """Tell the debug log of the addresses that failed, and of the whole if it did."""
+    for address, failure in attempts:
+        step("failed", address=address, error=failure)
+    if error is not None:
+        seconds = time.perf_counter() - started
+        step("gave up", target=asked, error=error, seconds=seconds)
 
 
 def _is_failure(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
 from functools import lru_cache
+from importlib import import_module
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast, get_args
 
@@ -31,6 +32,9 @@ Path: TypeAlias = str | os.PathLike[str]
 
 Password: TypeAlias = Callable[[bool], str]
 """A function of one bool that returns the password of a key; called in a thread."""
+
+
+_TEXTS = "conduit.text.printer"
 
 
 class Record:
@@ -59,6 +63,18 @@ class Record:
                 text = self._repr_of(value)
             shown.append(f"{field.name}={text}" if by_name or field.kw_only else text)
         return f"{name_of(type(self))}({', '.join(shown)})"
+
+    def __str__(self) -> str:
+        """The text of an address (`tcp://127.0.0.1:80`); of what has none, the repr.
+
+        It never raises, since logs and errors are made of it.
+        """
+        try:
+            # By name, as the transports are found: what writes texts knows of all addresses.
+            return str(import_module(_TEXTS).text_or_repr(self))
+        except Exception:
+            # Nested too deep, a number too long to print, an interpreter that is shutting down.
+            return f"{name_of(type(self))}(...)"
 
     def _repr_inside(self) -> str:
         """How it prints as a part of another record."""
@@ -311,7 +327,7 @@ def _seen(value: object) -> str:
 def refusal(where: Where, why: str) -> AddressError:
     """The error for a field: "client.TCP: port 70000 is outside 0..65535"."""
     owner, part = where
-    return AddressError(f"{name_of(owner)}: {part} {why}")
+    return AddressError(f"{name_of(owner)}: {part} {why}", part=part)
 
 
 def _module(where: Where) -> str:

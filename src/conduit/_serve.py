@@ -7,9 +7,11 @@ import contextvars
 import inspect
 from collections.abc import Iterable
 from types import TracebackType
+from typing import cast
 
 from . import endp, server
 from ._handle import Handler, Handling, OnExn
+from ._left_out import decide, left_out
 from ._server import Server, Stop
 from ._target import to_server
 from .context import Context, default_ctx
@@ -17,7 +19,14 @@ from .errors import AddressError
 from .tls.keys import OwnKey
 from .transports import ListenOptions
 
-_CLIENT_AUTH = ("none", "optional", "required")
+_AUTHENTICATIONS = ("none", "optional", "required")
+
+# Where the caller leaves these out, the text of the mode may say them.
+_BACKLOG = left_out(1024)
+_TIMEOUT: float | None = left_out(None)
+_CLIENT_AUTH = left_out("none")
+_UNIX_MODE: int | None = left_out(None)
+_REUSE_PORT = left_out(False)
 
 _TLS_MODES = (server.TLS, server.OpenSSL, server.TLSNative, server.TLSOver)
 
@@ -84,17 +93,17 @@ def listen(
     handler: Handler,
     *,
     ctx: Context | None = None,
-    backlog: int = 1024,
-    timeout: float | None = None,
+    backlog: int = _BACKLOG,
+    timeout: float | None = _TIMEOUT,
     stop: Stop | None = None,
     on_exn: OnExn | None = None,
     handshake_timeout: float | None = 30.0,
     idle_timeout: float | None = None,
     drain: float = 10.0,
     max_active: int | None = None,
-    client_auth: str = "none",
-    unix_mode: int | None = None,
-    reuse_port: bool = False,
+    client_auth: str = _CLIENT_AUTH,
+    unix_mode: int | None = _UNIX_MODE,
+    reuse_port: bool = _REUSE_PORT,
     certificates: Iterable[OwnKey] = (),
     reload_interval: float | None = None,
 ) -> Listening:
@@ -109,7 +118,19 @@ def listen(
     """
     ctx = ctx or default_ctx()
     ctx.check_process()
-    where = to_server(mode, ctx)
+    told = to_server(mode, ctx)
+    where, ctx = told.where, told.ctx
+    backlog = decide(backlog, told.backlog)
+    timeout = decide(timeout, told.timeout)
+    unix_mode = decide(unix_mode, told.unix_mode)
+    reuse_port = decide(reuse_port, told.reuse_port)
+    # Whoever says whose certificates are trusted wants to see them.
+    client_auth = decide(client_auth, "required" if told.trusts else None)
+    if told.trusts and client_auth == "none":
+        raise AddressError(
+            f"{where} has ca= or fingerprint= in its text, and client_auth='none' would check "
+            "nobody: leave out one of the two"
+        )
     _check(where, handler, stop, on_exn, backlog, client_auth, drain)
     _check_seconds(timeout=timeout, handshake_timeout=handshake_timeout, idle_timeout=idle_timeout)
     _check_seconds(reload_interval=reload_interval)
@@ -126,7 +147,7 @@ def listen(
         reuse_port=reuse_port,
         unix_mode=unix_mode,
         client_auth=client_auth,
-        certificates=tuple(certificates),
+        certificates=_certificates(certificates),
     )
     return Listening(
         Server(where, handling, ctx, options, drain, max_active, stop, reload_interval)
@@ -138,24 +159,25 @@ async def serve(
     handler: Handler,
     *,
     ctx: Context | None = None,
-    backlog: int = 1024,
-    timeout: float | None = None,
+    backlog: int = _BACKLOG,
+    timeout: float | None = _TIMEOUT,
     stop: Stop | None = None,
     on_exn: OnExn | None = None,
     handshake_timeout: float | None = 30.0,
     idle_timeout: float | None = None,
     drain: float = 10.0,
     max_active: int | None = None,
-    client_auth: str = "none",
-    unix_mode: int | None = None,
-    reuse_port: bool = False,
+    client_auth: str = _CLIENT_AUTH,
+    unix_mode: int | None = _UNIX_MODE,
+    reuse_port: bool = _REUSE_PORT,
     certificates: Iterable[OwnKey] = (),
     reload_interval: float | None = None,
 ) -> None:
     """Serve until `stop`, running `handler` for every client in a task of its own.
 
-    mode: how to be reached: a value of `conduit.server`, or an endpoint. handler: an async function
-    of `(flow, ic, oc)`; the flow is closed when it returns or raises, so it need not close it. It
+    mode: how to be reached: a value of `conduit.server`, or an endpoint, or the text of one, such
+    as "unix:/run/app.sock?unix_mode=660" (see `conduit.text`). handler: an async function of
+    `(flow, ic, oc)`; the flow is closed when it returns or raises, so it need not close it. It
     runs in a copy of the caller's context variables. ctx: settings of the connections (default:
     `default_ctx()`). backlog: how many clients may wait to be accepted (default 1024).
     timeout: seconds a handler may live in all; then it is cancelled (default: no limit).
@@ -176,6 +198,11 @@ async def serve(
 
     Options that mean nothing to a transport (a `unix_mode` to TCP) are ignored, so that the address
     alone decides how a program is reached; `client_auth` is not, for it protects.
+
+    What a text says of the call (`backlog=`, `timeout=`, `unix_mode=`, `reuse_port=`) counts where
+    the call does not say it. What it says of settings (`alpn=`, `keepalive=`, `ca=`,
+    `fingerprint=`) counts for this server in place of the context's; the last two ask clients for a
+    certificate, so they make `client_auth` "required" by default, and refuse "none".
 
     Raises OSError when the address cannot be listened on (EADDRINUSE for a Unix path with a live
     server), AddressError for a mode that cannot be, ValueError for a limit that cannot be. An error
@@ -223,13 +250,21 @@ def _check(
         raise ValueError(f"backlog is {backlog}: at least one client must be able to wait")
     if drain < 0:
         raise ValueError(f"drain is {drain}: it cannot be negative")
-    if client_auth not in _CLIENT_AUTH:
-        raise ValueError(f"client_auth is {client_auth!r}: it is one of {', '.join(_CLIENT_AUTH)}")
+    if client_auth not in _AUTHENTICATIONS:
+        known = ", ".join(_AUTHENTICATIONS)
+        raise ValueError(f"client_auth is {client_auth!r}: it is one of {known}")
     if client_auth != "none" and not isinstance(mode, _TLS_MODES):
-        raise AddressError(f"{mode!r} has no TLS: client_auth={client_auth!r} would check nobody")
+        raise AddressError(f"{mode} has no TLS: client_auth={client_auth!r} would check nobody")
+
+
+def _certificates(given: Iterable[OwnKey]) -> tuple[OwnKey, ...]:
+    keys: tuple[object, ...] = (given,) if isinstance(given, OwnKey | str) else tuple(given)
+    if isinstance(given, OwnKey) or not all(isinstance(key, OwnKey) for key in keys):
+        raise TypeError(f"certificates must be several OwnKey(crt_file, key_file), not {given!r}")
+    return cast("tuple[OwnKey, ...]", keys)
 
 
 def _check_seconds(**limits: float | None) -> None:
     for name, seconds in limits.items():
-        if seconds is not None and seconds <= 0:
+        if seconds is not None and not seconds > 0:  # so that a NaN is refused as well
             raise ValueError(f"{name} is {seconds}: it must be more than 0, or None for no limit")

@@ -301,7 +301,7 @@ class Server:
     def _fail(self, error: OSError) -> None:
         """A listener broke: stop, and let `serve` raise it."""
         if self._failure is None:
-            logger.error("cannot accept any more on %r: %s", self._mode, error)
+            logger.error("cannot accept any more on %s: %s", self._mode, error)
             self._failure = error
         self._loop.call_soon(self._begin_stop, self._drain)
 

@@ -8,15 +8,21 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
+from . import _lookup
 from .errors import AddressError, TLSError
 from .tls.keys import OwnKey
 
 if TYPE_CHECKING:
     import ssl
 
+    from .resolver import Resolves
+
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# What Linux takes for TCP_KEEPIDLE, in seconds.
+_LONGEST_KEEPALIVE = 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class Verify:
     ip: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
 class Context:
     """The settings that connections and servers share. Made by `init`; read-only.
 
@@ -46,13 +52,29 @@ class Context:
     ssl_ctx: ssl.SSLContext | None = None
     ssl_client_verify: Verify = Verify()
     alpn: tuple[str, ...] = ()
-    resolver: object | None = None
+    resolver: Resolves | None = None
     allow_truncation: bool = False
     close_timeout: float = 5.0
+    keepalive: float | None = None
     key_log: str | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
     tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
     """What TLS stacks have loaded for it, also for contexts that are derived from it."""
+
+    def __post_init__(self) -> None:
+        # Here, so that dataclasses.replace checks it as well. A NaN compares as false, too.
+        if self.keepalive is not None and not 0 < self.keepalive <= _LONGEST_KEEPALIVE:
+            raise ValueError(
+                f"keepalive is {self.keepalive}: it must be above 0 s and at most "
+                f"{_LONGEST_KEEPALIVE} s, or None"
+            )
+        for protocol in cast("tuple[object, ...]", self.alpn):
+            # As TLS can say it (RFC 7301), and Python's ssl takes it.
+            known = isinstance(protocol, str) and protocol.isascii()
+            if not known or not 0 < len(cast("str", protocol)) < 256:
+                raise ValueError(
+                    f"alpn has {protocol!r}: a protocol is a str of 1 to 255 ASCII characters"
+                )
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked from the one that made this context."""
@@ -86,9 +108,10 @@ async def init(
     ssl_ctx: ssl.SSLContext | None = None,
     ssl_client_verify: Verify = Verify(hostname=True, ip=True),
     alpn: str | Iterable[str] = (),
-    resolver: object | None = None,
+    resolver: Resolves | None = None,
     allow_truncation: bool = False,
     close_timeout: float = 5.0,
+    keepalive: float | None = None,
     key_log: str | os.PathLike[str] | None = None,
 ) -> Context:
     """Make a `Context`.
@@ -99,19 +122,26 @@ async def init(
     both stacks and both roles (default: the operating system's anchors, for servers only).
     ssl_ctx: a ready `ssl.SSLContext` for connecting instead; not together with `tls_authenticator`.
     ssl_client_verify: what of the server's certificate must match. alpn: protocols to offer, the
-    preferred one first. resolver: what turns names and URIs into endpoints.
+    preferred one first. resolver: what turns names and URIs into endpoints (default: the system).
     allow_truncation: take an end without close_notify for a proper end (default: no).
     close_timeout: seconds that unsent bytes get when a flow is closed (default 5).
+    keepalive: seconds of silence after which TCP asks whether the peer is still there, on both
+    sides, rounded up to whole ones; a peer that has vanished is noticed after about twice as many,
+    as a connection that fails (default None: never).
     key_log: a file to which the secrets of TLS sessions are written, so that a captured connection
     can be read (default: the one that the environment variable SSLKEYLOGFILE names, if any).
 
-    Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
-    ValueError for a `close_timeout` below zero.
+    Raises AddressError for a `src` that is none, TLSError for settings that exclude each other and
+    for an own key that does not fit into the `ssl_ctx`, OSError when its files cannot be read,
+    ValueError for a `close_timeout` below zero, for a `keepalive` that is not above 0 or longer
+    than 32,767 s, and for a protocol that cannot be.
     """
     if tls_authenticator is not None and ssl_ctx is not None:
         raise TLSError(
             "tls_authenticator and ssl_ctx exclude each other: an ssl_ctx brings its own trust"
         )
+    if not isinstance(cast("object", ssl_client_verify), Verify):
+        raise TypeError(f"ssl_client_verify must be a conduit.Verify, not {ssl_client_verify!r}")
     if close_timeout < 0:
         raise ValueError(f"close_timeout is {close_timeout}: it cannot be negative")
     if ssl_ctx is not None and tls_own_key is not None:
@@ -128,6 +158,7 @@ async def init(
         resolver=resolver,
         allow_truncation=allow_truncation,
         close_timeout=close_timeout,
+        keepalive=keepalive,
         key_log=None if key_log is None else os.fspath(key_log),
     )
 
@@ -169,11 +200,8 @@ async def _addresses_of(one: str | IPAddress) -> list[IPAddress]:
         return [ipaddress.ip_address(str(one))]
     except ValueError:
         pass
-    loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(
-            str(one), 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        infos = await _lookup.getaddrinfo(str(one), 0, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise AddressError(f"src={one!r} is no IP address and no known name: {error}") from error
     return [ipaddress.ip_address(info[4][0]) for info in infos]

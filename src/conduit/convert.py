@@ -90,7 +90,7 @@ def endp_to_server(target: endp.Endp, *, ctx: Context | None = None) -> server.M
             key = (ctx or default_ctx()).tls_own_key
             if key is None:
                 raise AddressError(
-                    f"{target!r}: a TLS server needs a certificate: "
+                    f"{target}: a TLS server needs a certificate: "
                     "give tls_own_key=OwnKey(crt_file, key_file) to conduit.init"
                 )
             files = key.crt_file, key.key_file, key.password
@@ -98,7 +98,7 @@ def endp_to_server(target: endp.Endp, *, ctx: Context | None = None) -> server.M
                 return server.TLS(*files, inner.port, ip=inner.ip)
             return server.TLSOver(endp_to_server(inner, ctx=ctx), *files)
         case endp.Host(name, _):
-            raise AddressError(f"{target!r}: a server listens on IP addresses; {name!r} is a name")
+            raise AddressError(f"{target}: a server listens on IP addresses; {name!r} is a name")
         case endp.TLSTunnel():
             raise AddressError(f"{target!r}: nothing can listen on a connection; see start_tls")
         case endp.Unknown(reason):

@@ -174,7 +174,7 @@ async def test_socket_inherited_from_a_parent(socket_path):
     with socket.create_server(("127.0.0.1", 0)) as sock:
         ip, port = sock.getsockname()
         with Child(program, str(sock.fileno()), fds=[sock.fileno()]) as child:
-            assert await child.says() == f"endp.TCP('{ip}', {port})"
+            assert await child.says() == f"tcp://{ip}:{port}"
             async with conduit.connect(client.TCP(ip, port)) as (_, ic, oc):
                 oc.write(b"hello\n")
                 assert await ic.readline() == b"hello\n"

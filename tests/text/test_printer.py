@@ -42,6 +42,7 @@ def check_lossless(address):
     assert again == address
     assert repr(again) == repr(address)
     assert to_text(again) == text
+    assert str(address) == f"{address}" == text
     assert VISIBLE.fullmatch(text)
     assert text.isprintable()
 

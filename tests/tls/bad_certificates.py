@@ -9,10 +9,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from conduit.testing import Authority, Issued, self_signed
+from conduit.tls.der import Reader
+from tests.tls.test_der import value
 
 CA = Authority()
 OTHER = Authority("other authority")
@@ -187,3 +190,29 @@ def sent_by(issued: Issued) -> tuple[bytes, ...]:
         "-----BEGIN.*?-----END CERTIFICATE-----\n", issued.crt_pem.decode(), re.DOTALL
     )
     return tuple(map(ssl.PEM_cert_to_DER_cert, found))
+
+
+def unreadable(name: str) -> Issued:
+    """A self-signed certificate that OpenSSL takes for a good one, and our reader does not.
+
+    Its serial number is far longer than the standard allows.
+    """
+    issued = self_signed(name, key="ed25519")
+    body, algorithm, _ = elements(issued.der)
+    _version, serial, *_ = elements(body)
+    inside = b"".join(elements(body)).replace(serial, value(0x02, b"\x01" * 100), 1)
+    signed = value(0x30, inside)
+    key = serialization.load_pem_private_key(issued.key_pem, None)
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
+    signature = value(0x03, b"\0" + key.sign(signed))
+    der = value(0x30, signed + algorithm + signature)
+    return dataclasses.replace(issued, der=der, crt_pem=ssl.DER_cert_to_PEM_cert(der).encode())
+
+
+def elements(der: bytes) -> list[bytes]:
+    """What is in a SEQUENCE."""
+    inside = Reader(der).read(0x30)
+    found = []
+    while not inside.at_end:
+        found.append(inside.element())
+    return found

@@ -20,8 +20,10 @@ import conduit
 from conduit import CertificateError, TLSError, Verify, trust
 from conduit.testing import self_signed
 from conduit.tls.alerts import alert_of
+from conduit.tls.certificate import Certificate, DerError
 from tests.tls import handshake
-from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, OTHER, pattern, sent_by
+from tests.tls.bad_certificates import BAD, CA, HOUR, NOW, OTHER, pattern, sent_by, unreadable
+from tests.tls.engines import STACKS
 from tests.tls.foreign import ForeignServer, foreign_client
 from tests.tls.handshake import VERSIONS
 
@@ -209,8 +211,6 @@ async def test_the_operating_systems_anchors_are_the_default(stack, version):
 
 async def test_a_callers_own_context_says_why_as_well(version):
     """Only OpenSSL knows what to do with one."""
-    from tests.tls.engines import STACKS
-
     ctx = handshake.client(CA.pem)
     said = await refused_server(STACKS[0], CA.issue("a.example"), version, ssl_ctx=ctx)
     assert "is not for 'db.example': it is for 'a.example'" in said
@@ -220,6 +220,17 @@ async def test_a_callers_own_context_says_why_as_well(version):
         STACKS[0], CA.issue("a.example"), version, alerted=False, ssl_ctx=ctx
     )
     assert "is not for 'db.example': it is for 'a.example'" in said
+
+
+async def test_what_openssl_reads_and_we_do_not_is_for_nobody(stack, version):
+    """It is believed where OpenSSL checks the name, and refused in order where we have to."""
+    issued = unreadable("db.example")
+    with pytest.raises(DerError):
+        Certificate.read(issued.der)
+    await connected(stack, issued, version, tls_authenticator=trust.ca(issued.crt_pem))
+    ctx = handshake.client(issued.crt_pem, name=False)
+    said = await refused_server(STACKS[0], issued, version, alerted=False, ssl_ctx=ctx)
+    assert said == "the certificate of 'db.example' is refused: certificate is for another name"
 
 
 async def test_insecure_trusts_everybody(stack, version):
@@ -350,6 +361,15 @@ async def test_pinned_client_is_checked_for_its_dates_and_its_usage(stack, own_k
         pinned = trust.fingerprint(fingerprint(shown))
         said = await refused_client(stack, own_key, shown, version, pinned)
         assert text in said
+
+
+async def test_a_server_may_show_what_we_cannot_read(stack, tmp_path, version):
+    issued = unreadable("db.example")
+    key = issued.write(tmp_path)
+    async with serving(stack, key, "none", None) as (port, served, _):
+        ctx = handshake.client(issued.crt_pem, version=version)
+        assert await asyncio.to_thread(foreign_client, ctx, port, "db.example") is None
+    assert served == [b"hello\n"]
 
 
 # Both are ours ------------------------------------------------------------------------------------

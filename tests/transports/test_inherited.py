@@ -278,7 +278,7 @@ async def test_child_serves_its_parents_socket(kind, sock, socket_path, how, any
     loop = "uvloop" if anyio_backend[1]["use_uvloop"] else "asyncio"
     fd = sock.fileno()
     with Child(SERVER, how, str(fd), loop=loop, fds=[fd]) as child:
-        assert await child.says() == repr(where)
+        assert await child.says() == str(where)
         assert await greeting_at(where) == b"hello from the child"
         await child.tell("stop")
         assert await child.says() == "stopped"
@@ -406,7 +406,7 @@ async def test_address_that_another_listens_on_says_which(mode_of):
                 async with conduit.listen(mode_of(second), greet):
                     pytest.fail("listening")
             assert caught.value.errno == errno.EADDRINUSE
-            assert f"127.0.0.1', {first.getsockname()[1]}" in str(caught.value)
+            assert f"tcp://127.0.0.1:{first.getsockname()[1]}" in str(caught.value)
             os.fstat(number)  # it is still whose it was
         finally:
             if second.fileno() == -1:

@@ -32,24 +32,15 @@ async def listen(mode):
 
 # What is to come ----------------------------------------------------------------------------------
 
-CHANNEL: Any = "a channel"
-
 CLIENTS = [
-    (client.TLS("h", "127.0.0.1", 443), "TLS"),
-    (client.OpenSSL("h", "127.0.0.1", 443), "TLS"),
     (client.TLSNative("h", "127.0.0.1", 443), "native TLS"),
-    (client.TLSOver("h", client.TCP("127.0.0.1", 443)), "TLS"),
-    (client.TLSTunnel("h", CHANNEL, CHANNEL), "TLS"),
     (client.VchanDirect(1, "p"), "vchan"),
     (client.VchanDomainSocket("dom", "p"), "vchan"),
     (client.Vsock(2, 1024), "vsock"),
 ]
 
 SERVERS = [
-    (server.TLS("c", "k", None, 443), "TLS"),
-    (server.OpenSSL("c", "k", None, 443), "TLS"),
     (server.TLSNative("c", "k", None, 443), "native TLS"),
-    (server.TLSOver(server.TCP(443), "c", "k"), "TLS"),
     (server.VchanDirect(1, "p"), "vchan"),
     (server.VchanDomainSocket("dom", "p"), "vchan"),
     (server.Vsock(2, 1024), "vsock"),
@@ -57,15 +48,21 @@ SERVERS = [
     (server.Launchd("Listeners"), "launchd"),
 ]
 
-HERE = {client.TCP, client.Host, client.UnixDomainSocket}
-HERE_TO_SERVE = {server.TCP, server.UnixDomainSocket, server.ListeningSocket}
+HERE = {
+    *(client.TCP, client.Host, client.UnixDomainSocket),
+    *(client.TLS, client.OpenSSL, client.TLSOver, client.TLSTunnel),
+}
+HERE_TO_SERVE = {
+    *(server.TCP, server.UnixDomainSocket, server.ListeningSocket),
+    *(server.TLS, server.OpenSSL, server.TLSOver),
+}
 
 
 @pytest.mark.parametrize(("target", "missing"), CLIENTS, ids=lambda value: repr(value))
 async def test_connecting_by_what_is_to_come_names_what_is_missing(target, missing):
     with pytest.raises(conduit.UnsupportedTransport, match=f"has no .*{missing}") as caught:
         await connect(target)
-    assert repr(target) in str(caught.value)
+    assert is_named(target, caught.value)
     assert isinstance(caught.value, OSError)
 
 
@@ -73,12 +70,16 @@ async def test_connecting_by_what_is_to_come_names_what_is_missing(target, missi
 async def test_serving_by_what_is_to_come_names_what_is_missing(mode, missing):
     with pytest.raises(conduit.UnsupportedTransport, match=f"has no .*{missing}") as caught:
         await listen(mode)
-    assert repr(mode) in str(caught.value)
+    assert is_named(mode, caught.value)
+
+
+def is_named(address: object, error: object) -> bool:
+    return repr(address) in str(error) or str(address) in str(error)
 
 
 async def test_an_error_about_a_tls_server_shows_no_password():
-    with pytest.raises(conduit.UnsupportedTransport) as caught:
-        await listen(server.TLS("c", "k", lambda _: "hush-hush", 443))
+    with pytest.raises(conduit.UnsupportedTransport, match="'c', 'k'") as caught:
+        await listen(server.TLSNative("c", "k", lambda _: "hush-hush", 443))
     assert "hush" not in str(caught.value)
     assert "lambda" not in str(caught.value)
 

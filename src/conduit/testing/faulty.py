@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import transports
 from .._fields import Record
+from .._resolve import resolved
 from .._target import to_client, to_server
 from ..channels import Wire, wire_of
 from ..context import Context
@@ -329,11 +330,13 @@ class _FaultyTransports:
     """What `conduit.transports` calls for a `Faulty`."""
 
     async def connect(self, target: Faulty, ctx: Context, attempts: Attempts) -> Triple:
-        triple = await transports.connect(to_client(target.address, ctx), ctx, attempts)
+        asked = to_client(target.address, ctx, None)
+        triple = await transports.connect((await resolved(asked)).address, asked.ctx, attempts)
         return add_faults(triple, incoming=target.incoming, outgoing=target.outgoing)
 
     async def listen(self, mode: Faulty, ctx: Context, options: ListenOptions) -> list[Listener]:
-        listeners = await transports.listen(to_server(mode.address, ctx), ctx, options)
+        where, ctx, *_ = to_server(mode.address, ctx)
+        listeners = await transports.listen(where, ctx, options)
         return [_FaultyListener(listener, mode) for listener in listeners]
 
 

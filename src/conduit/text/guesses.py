@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from ..errors import AddressError
@@ -97,10 +98,15 @@ def _guess(text: str, side: Side) -> tuple[int, str, str | None]:
 def _meant(scheme: str) -> str | None:
     """What stands for a scheme that is none, with its colon."""
     meant = _OTHERS_SAY.get(scheme)
-    if meant is None:
-        near = closest(scheme, SCHEMES)
-        meant = None if near is None else f"{near}:"
+    if meant is None and len(scheme) <= 20:
+        meant = _near(scheme)
     return meant
+
+
+@lru_cache(maxsize=256)  # programs ask for the same few services again and again
+def _near(scheme: str) -> str | None:
+    near = closest(scheme, SCHEMES)
+    return None if near is None else f"{near}:"
 
 
 def _is_number(text: str) -> bool:

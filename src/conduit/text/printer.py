@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from .. import client, endp, server
 from .._fields import Record, name_of
@@ -69,6 +69,14 @@ def to_text(address: Address) -> str:
     if len(text) > LONGEST:
         raise _no_text(address, f"would have a text of {len(text)} characters, over {LONGEST}")
     return text
+
+
+def text_or_repr(record: Record) -> str:
+    """What `str` of an address, a flow or a key is: its text, else its repr."""
+    try:
+        return to_text(cast("Address", record))
+    except AddressError:
+        return repr(record)
 
 
 _CLIENT_TLS = client.TLS | client.TLSNative | client.OpenSSL

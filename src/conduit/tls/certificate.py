@@ -318,8 +318,15 @@ def _covers(own: str, name: str) -> bool:
     own = own.lower()
     if not own.startswith("*."):
         return own == name
-    rest = own[2:]
-    return "." in rest and _is_name(rest) and name.partition(".")[2] == rest
+    # As OpenSSL has it: not above a top-level domain, and for names of hosts alone.
+    _, _, rest = name.partition(".")
+    labels = rest.split(".")
+    return (
+        own[2:] == rest
+        and len(labels) >= 2
+        and "_" not in name
+        and not any(label.startswith("-") or label.endswith("-") for label in labels)
+    )
 
 
 def _short(text: str) -> str:

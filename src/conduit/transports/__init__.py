@@ -41,6 +41,7 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    "Several": "conduit.transports.several",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),
@@ -55,7 +56,7 @@ _MISSING = {
     "Launchd": "socket activation by launchd",
 }
 
-_ADDRESS_MODULES = ("conduit.client", "conduit.server")
+_ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")
 
 _known: dict[type, Transport] = {}
 

@@ -132,8 +132,9 @@ class Transport(Protocol):
     async def connect(self, target: Any, ctx: Context, attempts: Attempts) -> Triple:
         """Connect to `target`, a client address of this transport.
 
-        attempts: a transport that tries several addresses adds those that failed, so that the
-        caller, who holds the deadline, can tell of them. Raises OSError for what fails below (the
+        attempts: a transport that tries several addresses adds those that failed, and when it is
+        cancelled those that have not answered, so that the caller, who holds the deadline, can tell
+        of them. Raises OSError for what fails below (the
         last of several), or a ConduitError that says more. Leaks nothing when it fails or is
         cancelled.
         """

@@ -57,7 +57,7 @@ def _listen(sock: socket.socket, options: ListenOptions) -> None:
         sock.listen(options.backlog)
     except OSError as error:
         raise OSError(
-            error.errno, f"cannot listen on {endp_of_socket(sock)!r}: {error.strerror}"
+            error.errno, f"cannot listen on {endp_of_socket(sock)}: {error.strerror}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from ..channels import Wire, pair
 from ..channels.names import unmapped
 from ..context import Context, IPAddress
 from .base import Arrival, Listener, Triple
+from .keepalive import keep_alive
 
 
 class SocketListener(Listener):
@@ -32,6 +33,8 @@ class SocketListener(Listener):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it; asyncio sets it only where it is told the protocol.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if ctx.keepalive is not None:
+                keep_alive(sock, ctx.keepalive)  # inherited as well
         self._sock = sock
         self._ctx = ctx
         self._loop = asyncio.get_running_loop()

@@ -1,21 +1,27 @@
-"""TCP: by IP address, and by name with all its addresses in turn."""
+"""TCP: by IP address, and by name or endpoints with all their addresses raced."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import sys
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_address
+from typing import NamedTuple
 
-from .. import client, endp, events, flow, server
+from .. import _lookup, client, endp, events, flow, server
 from .._fields import unchecked
+from .._hostnames import ascii_host
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError, UnsupportedTransport
 from . import inherited
 from .base import Attempts, Listener, ListenOptions, Triple
+from .dial import check_zone, dial, zone_of
+from .keepalive import keep_alive
+from .race import interleaved, no_answer, race
 from .sockets import SocketListener, ip_and_port
 
 # How often a free port is looked for that is free on every address to listen on.
@@ -23,19 +29,35 @@ _PORT_TRIES = 16
 
 
 async def connect(target: client.TCP | client.Host, ctx: Context, attempts: Attempts) -> Triple:
-    """Connect to an IP address, or to the addresses of a name, in getaddrinfo's order."""
+    """Connect to an IP address, or to that of the addresses of a name which answers first."""
     if isinstance(target, client.TCP):
-        where = unchecked(endp.TCP, ip=target.ip, port=target.port)
-        return await _open(target.ip, target.port, ctx, where)
+        return await _open(unchecked(endp.TCP, ip=target.ip, port=target.port), ctx, None)
     origin = endp.Host(target.name, target.port)
-    failure: Exception | None = None
-    for ip, port in await _resolve(target):
-        try:
-            return await _open(ip, port, ctx, origin)
-        except (OSError, AddressError) as error:
-            attempts.append((endp.TCP(ip, port), error))
-            failure = error
-    raise failure or ResolutionError(f"{target.name!r} has no address")
+    found = await _resolve(origin, attempts)
+    if len(found) > 1:
+        reached = await _race(found, ctx, attempts)
+        return await _flow_over(reached._replace(origin=origin), ctx)
+    [only] = found
+    started = asyncio.get_running_loop().time()
+    try:
+        return await _open(only, ctx, origin)
+    except (OSError, AddressError) as error:
+        attempts.append((only, error))
+        raise
+    except asyncio.CancelledError:
+        attempts.append((only, no_answer(asyncio.get_running_loop().time() - started)))
+        raise
+
+
+async def connect_any(
+    endps: Sequence[endp.TCP | endp.Host], ctx: Context, attempts: Attempts
+) -> Triple:
+    """Connect to that of several endpoints which answers first; it becomes the flow's origin.
+
+    A name among them counts as one, whose addresses are raced by themselves; then all keep their
+    order, which may be that of their importance.
+    """
+    return await _flow_over(await _race(endps, ctx, attempts), ctx)
 
 
 async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list[Listener]:
@@ -57,99 +79,99 @@ async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list
         ) from error
 
 
-async def _open(ip: IPAddress, port: int, ctx: Context, origin: endp.Endp) -> Triple:
+class _Reached(NamedTuple):
+    """A connected socket, the address that it is connected to, and the endpoint that led there."""
+
+    sock: socket.socket
+    where: endp.TCP
+    origin: endp.Endp
+
+
+async def _race(
+    endps: Sequence[endp.TCP | endp.Host], ctx: Context, attempts: Attempts
+) -> _Reached:
+    order = list(endps)
+    if all(isinstance(one, endp.TCP) for one in endps):
+        order = interleaved(order, _family)
+    return await race(
+        order, partial(_reach, ctx), attempts, discard=lambda reached: reached.sock.close()
+    )
+
+
+async def _reach(ctx: Context, where: endp.TCP | endp.Host, attempts: Attempts) -> _Reached:
+    if isinstance(where, endp.Host):
+        found = await _resolve(where, attempts)
+        return (await _race(found, ctx, attempts))._replace(origin=where)
     if events.observers:
-        events.emit(events.Attempt(endp.TCP(ip, port)))
-    source = ctx.src_for(ip)
-    if isinstance(ip, IPv6Address) and ip.is_link_local and ip.scope_id is None:
-        raise AddressError(f"{ip} is on every link: say on which one, as in {ip}%eth0")
+        events.emit(events.Attempt(where))
+    sock = await dial(where.ip, where.port, ctx.src_for(where.ip), ctx.keepalive)
+    return _Reached(sock, where, where)
+
+
+def _family(where: endp.TCP | endp.Host) -> int:
+    return where.ip.version if isinstance(where, endp.TCP) else 0
+
+
+async def _flow_over(reached: _Reached, ctx: Context) -> Triple:
     loop = asyncio.get_running_loop()
+    sock, where, origin = reached
     wire = Wire(loop, ctx.close_timeout)
-    if source is None and _scope(ip) is None:
-        transport, _ = await loop.create_connection(lambda: wire, str(ip), port)
-    else:
-        # uvloop knows nothing of scopes, and does not say which of the two addresses is wrong.
-        sock = await _connected(loop, ip, port, source)
-        try:
-            transport, _ = await loop.create_connection(lambda: wire, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-    fd = transport.get_extra_info("socket").fileno()
-    wire.flow = flow.TCP(fd, ip, port, origin=origin)
-    return Triple(wire.flow, *pair(wire))
-
-
-async def _connected(
-    loop: asyncio.AbstractEventLoop, ip: IPAddress, port: int, source: IPAddress | None
-) -> socket.socket:
-    """A socket that is connected to an address, from a source and within a scope."""
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    fd = sock.fileno()
     try:
-        sock.setblocking(False)
-        if source is not None:
-            try:
-                sock.bind(_sockaddr(source, 0))
-            except OSError as error:
-                raise OSError(
-                    error.errno, f"cannot connect from src={source}: {error.strerror}"
-                ) from error
-        try:
-            sock.connect(_sockaddr(ip, port))
-        except BlockingIOError:
-            writable = loop.create_future()
-            loop.add_writer(sock.fileno(), _set_done, writable)
-            try:
-                await writable
-            finally:
-                loop.remove_writer(sock.fileno())
-            failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if failure:
-                raise OSError(failure, os.strerror(failure)) from None
+        await loop.create_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
         raise
-    return sock
+    wire.flow = flow.TCP(fd, where.ip, where.port, origin=origin)
+    return Triple(wire.flow, *pair(wire))
 
 
-def _set_done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _sockaddr(ip: IPAddress, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
-    """A socket address. Raises AddressError for a scope that is no interface here."""
-    scope = _scope(ip)
-    if scope is None:
-        return str(ip), port
-    host = str(ip).partition("%")[0]
-    if scope.isdecimal():
-        return host, port, 0, int(scope)
-    try:
-        return host, port, 0, socket.if_nametoindex(scope)
-    except OSError:
-        raise AddressError(f"{ip}: there is no interface {scope!r} here") from None
-
-
-def _scope(ip: IPAddress) -> str | None:
-    return ip.scope_id if isinstance(ip, IPv6Address) else None
-
-
-async def _resolve(target: client.Host) -> list[tuple[IPAddress, int]]:
+async def _open(where: endp.TCP, ctx: Context, origin: endp.Endp | None) -> Triple:
+    """The one address there is. origin: None for the address itself."""
+    if events.observers:
+        events.emit(events.Attempt(where))
+    ip, port = where.ip, where.port
+    source = ctx.src_for(ip)
+    if source is not None or zone_of(ip) is not None:
+        sock = await dial(ip, port, source, ctx.keepalive)
+        return await _flow_over(_Reached(sock, where, origin or where), ctx)
+    check_zone(ip)
     loop = asyncio.get_running_loop()
+    wire = Wire(loop, ctx.close_timeout)
+    # The loop's own way costs least.
+    transport, _ = await loop.create_connection(lambda: wire, str(ip), port)
+    sock = transport.get_extra_info("socket")
+    if ctx.keepalive is not None:
+        keep_alive(sock, ctx.keepalive)
+    wire.flow = flow.TCP(sock.fileno(), ip, port, origin=origin or where)
+    return Triple(wire.flow, *pair(wire))
+
+
+async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
+    """The addresses of a name in the order of the system, without doubles; at least one."""
+    name, port = target.name, target.port
     try:
-        # Not by getaddrinfo, which forgets the zone on uvloop.
-        return [(ip_address(target.name), target.port)]
+        # Not by getaddrinfo, which forgets the zone.
+        return [unchecked(endp.TCP, ip=ip_address(name), port=port)]
     except ValueError:
         pass
+    started = asyncio.get_running_loop().time()
+    # Python's own codec is of the older IDNA, which takes some names for others.
+    asked = name if name.isascii() else ascii_host(name, keep_dot=True)
     try:
-        infos = await loop.getaddrinfo(target.name, target.port, type=socket.SOCK_STREAM)
+        infos = await _lookup.getaddrinfo(asked, port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ResolutionError(f"cannot resolve {target.name!r}: {reason}") from error
-    # Without doubles, in order.
-    return list(dict.fromkeys(ip_and_port(info[4]) for info in infos))
+        raise ResolutionError(f"cannot resolve {name!r}: {reason}") from error
+    except asyncio.CancelledError:
+        seconds = asyncio.get_running_loop().time() - started
+        late = TimeoutError(f"the name was not resolved within {round(seconds, 2):g} s")
+        attempts.append((target, late))
+        raise
+    found = dict.fromkeys(ip_and_port(info[4]) for info in infos)
+    if not found:
+        raise ResolutionError(f"cannot resolve {name!r}: it has no address")
+    return [unchecked(endp.TCP, ip=ip, port=port) for ip, port in found]
 
 
 def _bind_all(port: int, options: ListenOptions) -> socket.socket:
