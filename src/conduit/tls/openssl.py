@@ -11,6 +11,7 @@ from typing import Any, cast
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
 from .certificate import Certificate, DerError, Peer
+from .client_hello import HelloReader
 from .engine import ClientSettings, Engine, ServerSettings
 from .facts import Facts
 from .openssl_errors import tls_error
@@ -25,6 +26,9 @@ __all__ = ["OpenSSLEngine", "load_client", "load_server"]
 # shrink again, and what is in the processor's cache is faster.
 _PIECE = 64 * 1024
 _LARGEST_RECORD = 16 * 1024
+
+# A fatal alert in the clear (RFC 8446, 6.2).
+_UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
 
 
 class OpenSSLEngine(Engine):
@@ -286,12 +290,30 @@ class ClientEngine(OpenSSLEngine):
 class ServerEngine(OpenSSLEngine):
     """The engine of the side that was connected to."""
 
-    __slots__ = ()
+    __slots__ = ("_hello", "_refused")
 
     def __init__(self, context: ssl.SSLContext, trust: Trust | None) -> None:
+        self._hello: HelloReader | None = HelloReader()
+        self._refused = False
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         connection = context.wrap_bio(incoming, outgoing, server_side=True)
         super().__init__(connection, incoming, outgoing, trust, None)
+
+    def receive(self, data: bytes | bytearray | memoryview) -> None:
+        """As of every engine; a hello is held back until it is whole."""
+        if self._hello is None:
+            super().receive(data)
+        elif self._hello.feed(data):
+            hello, self._hello = self._hello, None
+            self._refused = not hello.server_name.isascii()
+            super().receive(bytes(hello.received))
+
+    def handshake(self) -> bool:
+        """As of every engine; a client that asks for what can be no name is refused."""
+        if self._refused:
+            self._outgoing.write(_UNRECOGNIZED_NAME)
+            raise TLSError("the client asks for a name that is not in ASCII")
+        return super().handshake()
 
     @property
     def sni(self) -> str | None:
