@@ -997,7 +997,7 @@ async def test_nobody_there(ctx):
 
 async def test_silent_peer_runs_into_the_limit(ctx):
     async def silent(f, ic, oc):
-        await oc.wait_closed()
+        await ic.read()
 
     async with conduit.listen(server.TCP(0, ip=LOCAL), silent) as srv:
         target = client.TLS("localhost", LOCAL, port_of(srv))
