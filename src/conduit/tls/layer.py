@@ -75,7 +75,7 @@ class TLSTransport(asyncio.Transport):
         """Say hello, or wait for it, until both sides know each other.
 
         Raises TLSError, or what the flow below failed with. When it has failed or was cancelled,
-        the flow below is closed: at once, but after a TLSError in order, so that the peer hears why.
+        the flow below is closed: at once, but after a TLSError in order, for the peer to hear why.
         Whoever wants to see the end of that waits for it.
         """
         below = self.below
