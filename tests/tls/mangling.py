@@ -50,9 +50,7 @@ HOWS: dict[str, Callable[[bytes, Fault], list[bytes]]] = {
     "empty record": lambda record, fault: [bytes([fault.value, 3, 3, 0, 0]), record],
     "alert": lambda record, fault: [bytes([21, 3, 3, 0, 2, 1 + fault.value % 2, fault.value])],
     "other type": lambda record, fault: [
-        bytes([20 + fault.value % 6, 3, 3])
-        + len(fault.garbage).to_bytes(2)
-        + fault.garbage,
+        bytes([20 + fault.value % 6, 3, 3]) + len(fault.garbage).to_bytes(2) + fault.garbage,
         record,
     ],
 }
