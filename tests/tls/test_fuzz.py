@@ -59,7 +59,7 @@ def exchange(session, up, down):
 
 
 @given(plans, plans, pieces)
-@settings(fuzzed, max_examples=60)
+@settings(fuzzed, max_examples=25)
 def test_engines(loaded, up, down, sizes):
     session = loaded.session()
     exchange(session, Mangler(up, sizes), Mangler(down, sizes))

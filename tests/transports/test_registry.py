@@ -33,14 +33,12 @@ async def listen(mode):
 # What is to come ----------------------------------------------------------------------------------
 
 CLIENTS = [
-    (client.TLSNative("h", "127.0.0.1", 443), "native TLS"),
     (client.VchanDirect(1, "p"), "vchan"),
     (client.VchanDomainSocket("dom", "p"), "vchan"),
     (client.Vsock(2, 1024), "vsock"),
 ]
 
 SERVERS = [
-    (server.TLSNative("c", "k", None, 443), "native TLS"),
     (server.VchanDirect(1, "p"), "vchan"),
     (server.VchanDomainSocket("dom", "p"), "vchan"),
     (server.Vsock(2, 1024), "vsock"),
@@ -50,11 +48,11 @@ SERVERS = [
 
 HERE = {
     *(client.TCP, client.Host, client.UnixDomainSocket),
-    *(client.TLS, client.OpenSSL, client.TLSOver, client.TLSTunnel),
+    *(client.TLS, client.OpenSSL, client.TLSNative, client.TLSOver, client.TLSTunnel),
 }
 HERE_TO_SERVE = {
     *(server.TCP, server.UnixDomainSocket, server.ListeningSocket),
-    *(server.TLS, server.OpenSSL, server.TLSOver),
+    *(server.TLS, server.OpenSSL, server.TLSNative, server.TLSOver),
 }
 
 
@@ -77,7 +75,8 @@ def is_named(address: object, error: object) -> bool:
     return repr(address) in str(error) or str(address) in str(error)
 
 
-async def test_an_error_about_a_tls_server_shows_no_password():
+async def test_an_error_about_a_tls_server_shows_no_password(monkeypatch):
+    monkeypatch.setattr("conduit.tls.library._OF_NATIVE", ("no_such_package",))
     with pytest.raises(conduit.UnsupportedTransport, match="'c', 'k'") as caught:
         await listen(server.TLSNative("c", "k", lambda _: "hush-hush", 443))
     assert "hush" not in str(caught.value)

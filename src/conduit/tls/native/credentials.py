@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any, Final
 
@@ -27,11 +28,14 @@ from .connection import Identity, Judge
 from .engine import ClientEngine, ServerEngine
 from .judging import ChainJudge
 from .key_log import KeyLog
-from .primitives import is_hostname, key_kind
+from .primitives import key_kind
 
 __all__ = ["Client", "Server"]
 
 _SMALLEST_RSA: Final = 2048
+
+# What can be the name of a peer: visible ASCII that does not begin with a dot.
+_NAME = re.compile(r"[!-\-/-~][!-~]{0,254}")
 
 
 # Our own keys -------------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ class Client:
     def judge_for(self, hostname: str) -> tuple[Judge, str | None]:
         """What decides on a server of a name, and the name for SNI; addresses have none there."""
         address = is_ip(hostname)
-        if hostname and not address and (not is_hostname(hostname) or hostname[0] == "."):
+        if hostname and not address and not _NAME.fullmatch(hostname):
             raise AddressError(f"{hostname!r} cannot be the name of a TLS peer")
         checked = self.settings.check_ip if address else self.settings.check_hostname
         judge = ChainJudge(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from functools import cached_property
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -31,7 +30,7 @@ __all__ = [
     "aes_gcm",
     "chacha20",
     "derive_secret",
-    "is_hostname",
+    "is_server_name",
     "key_kind",
     "secureHMAC",
     "unavailable",
@@ -373,10 +372,8 @@ def derive_secret(secret: Octets, label: Octets, transcript: Any, algorithm: str
 
 # Names --------------------------------------------------------------------------------------------
 
-_NAME = re.compile(rb"[\x21-\x7e]{1,255}")
 
-
-def is_hostname(name: str | Octets) -> bool:
-    """Whether it can be a name in SNI: visible ASCII. Who is meant is for others to say."""
+def is_server_name(name: str | Octets) -> bool:
+    """Whether it can be a name in SNI: ASCII without a zero. Who is meant is for others to say."""
     octets = name.encode("utf-8", "replace") if isinstance(name, str) else bytes(name)
-    return _NAME.fullmatch(octets) is not None
+    return 0 < len(octets) <= 255 and octets.isascii() and 0 not in octets

@@ -61,7 +61,7 @@ _STAND_INS: dict[str, dict[str, object]] = {
     # It hashes all that is said six times over, for suites that are not offered.
     "handshakehashes": {"HandshakeHashes": Transcript},
     # It refuses names that are in use, such as those with an underscore.
-    "utils.dns_utils": {"is_valid_hostname": primitives.is_hostname},
+    "utils.dns_utils": {"is_valid_hostname": primitives.is_server_name},
     # An experiment of old, which whoever has its package installed must not turn on.
     "utils.tackwrapper": {"tackpyLoaded": False},
 }
