@@ -163,6 +163,11 @@ class Client:
         self._anchors = load_anchors(self._trust)
         self.key_log = None if settings.key_log is None else KeyLog(settings.key_log)
 
+    @property
+    def verifies(self) -> bool:
+        """Whether servers' certificates are verified."""
+        return self._trust.verifies
+
     def engine(self, hostname: str, session: Hashable) -> ClientEngine:
         """As of all client credentials; sessions are not taken up again."""
         del session

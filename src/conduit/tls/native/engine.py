@@ -16,6 +16,7 @@ from . import tlslite_copy as tlslite
 from .connection import TLS12, Connection, Preference
 from .established import Established
 from .key_log import KeyLog
+from .peer_dict import peer_dict
 from .protected import Protection, updates
 
 if TYPE_CHECKING:
@@ -41,20 +42,37 @@ _KEY_SIZES: Final = {suite: 16 if "128" in name else 32 for suite, name in _SUIT
 
 
 class NativeEngine(base.Engine):
-    """An engine of either role."""
+    """An engine of either role.
 
-    __slots__ = ("_connection", "_established", "_facts", "_incoming", "_key_log", "_steps")
+    connection: whose handshake `steps` go through. verifies: whether the peer's certificate is.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_established",
+        "_facts",
+        "_incoming",
+        "_key_log",
+        "_steps",
+        "_verifies",
+    )
 
     peer: Peer
 
     def __init__(
-        self, connection: Connection, steps: Iterator[Any], key_log: KeyLog | None
+        self,
+        connection: Connection,
+        steps: Iterator[Any],
+        key_log: KeyLog | None,
+        *,
+        verifies: bool = True,
     ) -> None:
         super().__init__()
         self._incoming = connection.records.incoming
         self._connection: Connection | None = connection
         self._steps = steps
         self._key_log = key_log
+        self._verifies = verifies
         self._established: Established | None = None
         self._facts: Facts | None = None
 
@@ -121,10 +139,15 @@ class NativeEngine(base.Engine):
         return self._facts
 
     def extra(self, name: str) -> Any:
-        """What asyncio's transports tell of a cipher; there is no object of ssl."""
-        if name == "cipher" and self._facts is not None:
-            bits = 128 if "128" in self._facts.cipher else 256
-            return self._facts.cipher, self._facts.version, bits
+        """What asyncio's transports tell of a cipher, and of a peer that was verified."""
+        facts = self._facts
+        if facts is None:
+            return None
+        if name == "cipher":
+            return facts.cipher, facts.version, 128 if "128" in facts.cipher else 256
+        if name == "peercert" and facts.peer_chain:
+            # As in the standard library: nothing that was not verified.
+            return peer_dict(facts.peer_chain[0]) if self._verifies else {}
         return None
 
     def _failure(self, connection: Connection, error: Exception) -> TLSError:
@@ -210,7 +233,7 @@ class ClientEngine(NativeEngine):
             alpn=[bytearray(one.encode()) for one in credentials.settings.alpn] or None,
             async_=True,
         )
-        super().__init__(connection, steps, credentials.key_log)
+        super().__init__(connection, steps, credentials.key_log, verifies=credentials.verifies)
 
 
 class ServerEngine(NativeEngine):
