@@ -203,12 +203,18 @@ def _tls_panels(subject: str) -> tuple[Panel, ...]:
             _on_the_standard_loop(subject),
         ),
     )
+    native = (Comparison(Variant.both("conduit-native", "uvloop"), uvloop, "OpenSSL"),)
     # One layer can stand on a socket itself; a second would need memory between them.
     return (
         *panels,
         *_panels(
             ("tls", "tls-resumed"),
             (f"TLS: {subject} on uvloop, both ends, relative to OpenSSL on sockets", (floor,)),
+        ),
+        # It takes up no sessions.
+        *_panels(
+            ("tls", "tls-in-tls") if subject == "conduit" else (),
+            ("TLS: the native stack on uvloop, both ends, relative to that of OpenSSL", native),
         ),
     )
 

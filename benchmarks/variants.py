@@ -13,6 +13,7 @@ from .peers.interface import Peer, Runtime
 
 PEERS = {
     "conduit": "conduit_flows",
+    "conduit-native": "conduit_native",
     "streams": "asyncio_streams",
     "protocol": "bare_protocol",
     "accept-loop": "accept_loop",
@@ -34,6 +35,7 @@ RUNTIMES = {
 
 NEEDED = {
     "conduit": ("conduit",),
+    "conduit-native": ("conduit", "cryptography", "tlslite"),
     "anyio": ("anyio",),
     "trio": ("trio",),
     "twisted": ("twisted", "OpenSSL", "service_identity"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import cycle, repeat
 
 import conduit
@@ -17,18 +18,26 @@ MORE_THAN_ARE_REMEMBERED = 1000
 after it has forgotten the session it got there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The addresses by which a TLS stack is asked for."""
+
+    client: type[conduit.client.TLS] | type[conduit.client.TLSNative]
+    server: type[conduit.server.TLS] | type[conduit.server.TLSNative]
+
+
 async def _handle(f: conduit.flow.Flow, ic: conduit.Input, oc: conduit.Output) -> None:
     await reader_writer.echo(ic, oc)
 
 
-def _mode(kind: Kind, path: str) -> conduit.server.Mode:
+def _mode(kind: Kind, path: str, stack: Stack) -> conduit.server.Mode:
     match kind:
         case "tcp":
             return conduit.server.TCP(0, ip="127.0.0.1")
         case "unix":
             return conduit.server.UnixDomainSocket(path)
     own = [tls_contexts.file(path, f"{OWN}{suffix}") for suffix in (".crt", ".key")]
-    mode: conduit.server.Mode = conduit.server.TLS(own[0], own[1], None, 0, ip="127.0.0.1")
+    mode: conduit.server.Mode = stack.server(own[0], own[1], None, 0, ip="127.0.0.1")
     return conduit.server.TLSOver(mode, own[0], own[1]) if kind == "tls-in-tls" else mode
 
 
@@ -43,8 +52,9 @@ def _port(endp: conduit.endp.Endp) -> int:
 class _Clients:
     """Whom to connect to, and how, for all connections to one place."""
 
-    def __init__(self, place: Place, ctx: conduit.Context | None) -> None:
+    def __init__(self, place: Place, ctx: conduit.Context | None, stack: Stack) -> None:
         self.ctx = ctx
+        self._stack = stack
         self.has_session = False
         self.targets: Iterator[conduit.client.Client]
         match place.kind:
@@ -53,16 +63,15 @@ class _Clients:
             case "unix":
                 self.targets = repeat(conduit.client.UnixDomainSocket(place.path))
             case "tls-resumed":
-                self.targets = repeat(conduit.client.TLS(NAME, "127.0.0.1", place.port))
+                self.targets = repeat(stack.client(NAME, "127.0.0.1", place.port))
             case kind:
                 self.targets = cycle(
                     [self._new_peer(kind, place, n) for n in range(MORE_THAN_ARE_REMEMBERED)]
                 )
 
-    @staticmethod
-    def _new_peer(kind: Kind, place: Place, number: int) -> conduit.client.Client:
+    def _new_peer(self, kind: Kind, place: Place, number: int) -> conduit.client.Client:
         name = NAMES.replace("*", str(number))
-        target = conduit.client.TLS(name, "127.0.0.1", place.port)
+        target = self._stack.client(name, "127.0.0.1", place.port)
         return conduit.client.TLSOver(name, target) if kind == "tls-in-tls" else target
 
     async def connect(self) -> tuple[conduit.flow.Flow, conduit.Input, conduit.Output]:
@@ -70,7 +79,8 @@ class _Clients:
 
 
 class Conduit:
-    def __init__(self) -> None:
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._clients: dict[Place, _Clients] = {}
 
     async def _to(self, place: Place) -> _Clients:
@@ -81,12 +91,12 @@ class Conduit:
             if place.layers:
                 authority = tls_contexts.file(place.path, f"{AUTHORITY}.crt")
                 ctx = await conduit.init(tls_authenticator=conduit.trust.ca(authority))
-            clients = self._clients[place] = _Clients(place, ctx)
+            clients = self._clients[place] = _Clients(place, ctx, self._stack)
         return clients
 
     @asynccontextmanager
     async def serving(self, kind: Kind, path: str) -> AsyncIterator[Place]:
-        async with conduit.listen(_mode(kind, path), _handle, backlog=BACKLOG) as srv:
+        async with conduit.listen(_mode(kind, path, self._stack), _handle, backlog=BACKLOG) as srv:
             yield Place(kind, port=_port(srv.endps[0]), path="" if kind == "tcp" else path)
 
     async def exchange(self, place: Place, count: int) -> None:
@@ -95,8 +105,8 @@ class Conduit:
             _f, ic, oc = await clients.connect()
             await reader_writer.one_message(ic, oc)
             if place.layers:
-                made = oc.get_extra_info("ssl_object")
-                tls_contexts.check(made.version(), made.session_reused, clients.has_session)
+                made = oc.get_extra_info("tls")
+                tls_contexts.check(made.version, made.resumed, clients.has_session)
                 clients.has_session = place.kind == "tls-resumed"
             await reader_writer.close(oc)
 
@@ -121,4 +131,4 @@ class Conduit:
         return held
 
 
-PEER = Conduit()
+PEER = Conduit(Stack(conduit.client.TLS, conduit.server.TLS))
