@@ -37,9 +37,7 @@ def _native():
 test_client_talks = their_client.test_dialogue
 test_client_gets_all = their_client.test_our_goodbye_reaches_it_after_all_that_was_written
 test_client_is_killed = their_client.test_client_that_is_killed_leaves_no_clean_end
-test_client_chooses_by_name = (
-    their_client.test_certificate_is_that_of_the_name_that_was_asked_for
-)
+test_client_chooses_by_name = their_client.test_certificate_is_that_of_the_name_that_was_asked_for
 test_client_shows_a_certificate = their_client.test_client_certificate
 test_client_shows_none = their_client.test_client_without_a_certificate
 test_client_is_not_known = their_client.test_client_of_an_unknown_authority
@@ -80,15 +78,15 @@ SUITES = {
 
 @pytest.mark.parametrize("suite", SUITES)
 async def test_every_suite_can_be_forced(s_client, s_server, papers, suite):  # noqa: F811
-    version, option = SUITES[suite]
+    only, option = SUITES[suite]
     async with serving(papers) as srv:
-        async with Talking(*s_client(srv.port, version, option, suite)) as talk:
+        async with Talking(*s_client(srv.port, only, option, suite)) as talk:
             await talk.tell("hello\n")
             await talk.says("hello\n")
             await talk.tell("Q\n")
         assert (await srv.met.get()).cipher == suite
     ctx = await papers.ctx()
-    async with s_server(version, option, suite) as talk:
+    async with s_server(only, option, suite) as talk:
         target = client.TLS("localhost", "127.0.0.1", talk.port)
         async with conduit.connect(target, ctx=ctx) as (_, ic, oc):
             facts = oc.get_extra_info("tls")

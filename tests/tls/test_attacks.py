@@ -30,7 +30,6 @@ def role(request) -> str:
     return role
 
 
-
 def refuses(victim: End, attacker: End | None = None) -> str | None:
     """Check that it has given up in order; the alert that it told the attacker, if it did."""
     assert isinstance(victim.failure, TLSError)
@@ -122,7 +121,7 @@ def test_records_in_the_clear(ready):
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16])
 def test_records_that_are_too_short(ready, size):
-    victim, attacker = ready
+    victim, _ = ready
     victim.take(record(DATA, bytes(size)))
     refuses(victim)
 
@@ -202,10 +201,12 @@ def run_with(session: Session, role: str, change) -> int:
     return count
 
 
+HELLO = b"\x03\x03" + bytes(32) + b"\x00\x00\x02\x13\x01\x01\x00"
+
 INJECTED = {
     "data in the clear": record(DATA, b"injected"),
     "a type that is none": record(99, b"hello"),
-    "a hello": record(HANDSHAKE, message(1, b"\x03\x03" + bytes(32) + b"\x00\x00\x02\x13\x01\x01\x00")),
+    "a hello": record(HANDSHAKE, message(1, HELLO)),
     "an end": record(HANDSHAKE, message(20, bytes(32))),
     "half a message": record(HANDSHAKE, b"\x0b\x00"),
     "a wrong change of ciphers": record(CHANGE_CIPHER_SPEC, b"\x02"),
@@ -227,12 +228,14 @@ def test_records_between_others_in_the_handshake(stack, tls, identities, role, n
         assert not victim.got
 
 
+EMPTY = record(HANDSHAKE, b"")
+
+
 def test_empty_records_in_the_handshake(stack, tls, identities, role):
     """Some ignore them, which does no harm."""
     for at in range(4):
         session = against(stack, role, tls, identities)
-        empty = record(HANDSHAKE, b"")
-        run_with(session, role, lambda n, one, at=at: empty + one if n == at else one)
+        run_with(session, role, lambda n, one, at=at: EMPTY + one if n == at else one)
         victim, _ = ends(session, role)
         assert isinstance(victim.failure, TLSError) or victim.done
         assert not victim.got
@@ -286,7 +289,12 @@ def test_messages_in_small_pieces(stack, tls, identities, role, size):
 def test_every_length_in_a_hello_is_looked_at(stack, tls, identities, role):
     """Each byte of it made larger: nothing but an error of ours comes of that."""
     first: list[bytes] = []
-    run_with(against(stack, role, tls, identities), role, lambda _, one: first.append(one) or one)
+
+    def keep(_: int, one: bytes) -> bytes:
+        first.append(one)
+        return one
+
+    run_with(against(stack, role, tls, identities), role, keep)
     hello = first[0]
     for at in range(5, len(hello), 7):
         for change in (1, 0x7F):
@@ -323,9 +331,7 @@ OLD = struct.pack("!BHHBBH", 22, 0x0301, 49, 1, 0, 45) + b"\x03\x02" + bytes(32)
 
 
 def test_tls_1_1_is_refused(stack, identities):
-    server = End(
-        load((stack, stack), None, identities.server(), identities.trust).server.engine()
-    )
+    server = End(load((stack, stack), None, identities.server(), identities.trust).server.engine())
     server.take(OLD)
     assert isinstance(server.failure, TLSError)
     assert "no version of TLS that is safe" in str(server.failure)

@@ -15,7 +15,12 @@ from conduit.tls import pem
 from conduit.tls.native import tlslite_copy as tlslite
 from conduit.tls.native.connection import _ConstantTime
 from conduit.tls.native.engine import NativeEngine
-from conduit.tls.native.handshake_records import LARGEST_HANDSHAKE, LARGEST_MESSAGE, MOST_RECORDS
+from conduit.tls.native.handshake_records import (
+    LARGEST_HANDSHAKE,
+    LARGEST_HELLO,
+    LARGEST_MESSAGE,
+    MOST_RECORDS,
+)
 from tests.tls.attacker import HANDSHAKE, NATIVE, against, ends, record
 from tests.tls.session import End, Session, load
 
@@ -86,6 +91,14 @@ def test_a_message_is_refused_by_what_it_claims(tls, identities, role):
     kind = 2 if role == "client" else 1
     victim.take(record(HANDSHAKE, bytes((kind,)) + (LARGEST_MESSAGE + 1).to_bytes(3)))
     assert "too long" in str(victim.failure)
+
+
+def test_a_hello_is_refused_by_what_it_claims(identities):
+    """It costs time, whoever it is from."""
+    for size, good in ((LARGEST_HELLO, True), (LARGEST_HELLO + 1, False)):
+        session = load((NATIVE, NATIVE), None, identities.server(), identities.trust).session()
+        session.server.take(record(HANDSHAKE, b"\x01" + size.to_bytes(3) + bytes(10)))
+        assert (session.server.failure is None) is good
 
 
 def test_a_handshake_has_an_end(identities):
@@ -163,7 +176,12 @@ def test_a_chain_is_judged_before_the_signature_is_looked_at(tls, identities, ro
     victim, _ = ends(session, role)
     seen: list[str] = []
     judge = connection(victim)._judge
-    connection(victim)._judge = lambda shown: seen.append("judged") or judge(shown)
+
+    def decide(shown: Any) -> Any:
+        seen.append("judged")
+        return judge(shown)
+
+    connection(victim)._judge = decide
     own = connection(victim)._look_at
 
     def look(message: Any) -> None:
@@ -203,7 +221,7 @@ def test_ends_of_handshakes_are_compared_in_constant_time():
     ours = _ConstantTime(b"abc")
     assert ours == b"abc"
     assert ours == bytearray(b"abc")
-    assert not ours != b"abc"
+    assert not ours.__ne__(b"abc")
     assert ours != b"abd"
     assert ours != bytearray(b"ab")
     assert ours != "abc"
@@ -271,6 +289,31 @@ def test_server_answers_what_was_not_asked(identities):
     assert session.server.failure.alert == "unsupported_extension"
 
 
+def test_version_that_is_chosen_in_the_way_of_another(identities):
+    """TLS 1.2 in the extension of TLS 1.3, where the checks of neither would be made."""
+    session = load((NATIVE, NATIVE), "TLSv1.2", identities.server(), identities.trust).session()
+    own = connection(session.server)._sendMsgs
+
+    def send(messages: list[Any]) -> Any:
+        kind = tlslite.tlsconnection.SrvSupportedVersionsExtension
+        messages[0].extensions.append(kind().create((3, 3)))
+        return own(messages)
+
+    connection(session.server)._sendMsgs = send
+    session.run()
+    assert session.server.failure is not None
+    assert session.server.failure.alert == "illegal_parameter"
+
+
+def test_handshake_may_be_asked_for_again(tls, identities):
+    session = native(tls, identities).run()
+    for end, other in ((session.client, session.server), (session.server, session.client)):
+        assert end.engine.handshake()
+        end.say(b"hello")
+        session.run()
+        assert other.read() == b"hello"
+
+
 def test_protocol_that_was_not_offered(identities):
     """tlslite-ng's client of TLS 1.3 takes any."""
     session = load(
@@ -302,7 +345,9 @@ def test_server_without_protection_from_renegotiation_is_refused(identities):
     assert isinstance(session.client.failure, TLSError)
 
 
-@pytest.mark.parametrize("name", ["a_b.example", "localhost", "x" * 63 + ".example", "xn--nxa.example"])
+@pytest.mark.parametrize(
+    "name", ["a_b.example", "localhost", "x" * 63 + ".example", "xn--nxa.example"]
+)
 def test_names_that_are_in_use(identities, tls, name):
     """tlslite-ng refuses an underscore, as a client and as a server."""
     session = native(tls, identities)

@@ -17,6 +17,7 @@ from conduit.tls.engine import ClientSettings, ServerSettings
 from conduit.tls.library import TLSLibrary, stack_of
 from conduit.tls.native import load_client, load_server
 from tests.tls.attacker import NATIVE
+from tests.tls.engines import VERSIONS
 from tests.tls.identities import KINDS
 from tests.tls.session import load
 
@@ -111,7 +112,9 @@ def test_weak_key_of_our_own(certificates):
     assert "is too weak for TLS" in told_alike(ServerSettings(keys=(weak,)))
 
 
-@pytest.mark.parametrize("content", [b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 def test_authorities_that_are_none(tmp_path, content):
     path = tmp_path / "ca.pem"
     path.write_bytes(content)
@@ -137,18 +140,11 @@ def test_key_log_is_for_its_owner_and_can_be_read_by_others(identities, tmp_path
         loaded = load_client(settings)
     assert str(file) in caplog.text
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
-    for version, labels in (
-        ("TLSv1.2", {"CLIENT_RANDOM"}),
-        (
-            "TLSv1.3",
-            {
-                "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
-                "SERVER_HANDSHAKE_TRAFFIC_SECRET",
-                "CLIENT_TRAFFIC_SECRET_0",
-                "SERVER_TRAFFIC_SECRET_0",
-            },
-        ),
-    ):
+    of_tls13 = {
+        *("CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET"),
+        *("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"),
+    }
+    for version, labels in zip(VERSIONS, ({"CLIENT_RANDOM"}, of_tls13), strict=True):
         made = load((NATIVE, NATIVE), version, identities.server(), identities.trust)
         made.client = loaded
         session = made.session().run()
@@ -172,7 +168,9 @@ def test_certificate_by_name_whatever_the_kind_of_key(identities, certificates, 
         identities.directory,
         f"other-{kind}",
     )
-    loaded = load((NATIVE, NATIVE), None, identities.server("rsa"), identities.trust, more_keys=(other,))
+    loaded = load(
+        (NATIVE, NATIVE), None, identities.server("rsa"), identities.trust, more_keys=(other,)
+    )
     for asked in ("other.example", "OTHER.example", "a.more.example"):
         session = loaded.session(asked).run()
         assert session.client.failure is None

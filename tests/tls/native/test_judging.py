@@ -35,7 +35,17 @@ def test_authority_as_openssl_makes_it_without_a_key_usage(tmp_path, program):
     """The policy for the web would refuse it."""
     openssl = program("openssl")
     made = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    made += ["-nodes", "-subj", "/CN=by openssl", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"]
+    made += [
+        "-nodes",
+        "-subj",
+        "/CN=by openssl",
+        "-days",
+        "2",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.crt",
+    ]
     subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
     request = [openssl, "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
     request += ["-addext", "subjectAltName=DNS:db.example", "-keyout", "own.key"]
@@ -73,6 +83,15 @@ def test_what_is_no_certificate():
     good = chain(authority.issue("db.example"))
     for shown in ([b""], [b"hello"], [good[0][:-1]], [good[0] + b"\0"], [*good, b"\x30\x00"]):
         assert "cannot be read" in judge(trust.ca(authority.pem), shown)
+
+
+def test_a_chain_may_be_long_and_not_longer():
+    authority = below = Authority()
+    for number in range(18):
+        issued = below.issue("db.example")
+        said = judge(trust.ca(authority.pem), chain(issued))
+        assert (said == "") is (number < 17), number
+        below = below.intermediate(f"authority {number}")
 
 
 def cross_signed(levels: int) -> list[bytes]:

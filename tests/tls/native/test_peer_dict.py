@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from conduit import trust
@@ -37,21 +36,16 @@ def test_it_is_what_ssl_says(issued):
 
 def test_it_is_there_if_the_peer_was_verified(identities):
     for trusted, shown in ((identities.trust, True), (trust.insecure_no_verification(), False)):
-        session = load(
-            (NATIVE, NATIVE),
-            None,
-            identities.server(),
-            trusted,
-        ).session().run()  # fmt: skip
+        session = load((NATIVE, NATIVE), None, identities.server(), trusted).session().run()
         assert session.client.failure is None
         peercert = session.client.engine.extra("peercert")
         assert bool(peercert) is shown
         assert session.server.engine.extra("peercert") is None
         if shown:
             assert ("DNS", "db.example") in peercert["subjectAltName"]
-    name, version, bits = session.client.engine.extra("cipher")
-    assert (name, version, bits) == ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
-    assert session.client.engine.extra("ssl_object") is None
+        cipher = session.client.engine.extra("cipher")
+        assert cipher == ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
+        assert session.client.engine.extra("ssl_object") is None
 
 
 def test_a_bare_certificate():

@@ -7,12 +7,12 @@ import sys
 from importlib import metadata
 from textwrap import dedent
 
-import ecdsa
+import ecdsa  # type: ignore[import-untyped]
 import pytest
 
 from conduit.tls.native import primitives, tlslite_copy
 from tests.tls.attacker import NATIVE
-from tests.tls.conftest import VERSIONS
+from tests.tls.engines import VERSIONS
 from tests.tls.identities import KINDS
 from tests.tls.session import load
 

@@ -34,9 +34,12 @@ _IGNORED = frozenset((100, 90, 112))
 _MOST_WARNINGS = 5
 
 # Extensions by number.
+_SIGNATURE_ALGORITHMS = 13
 _ALPN = 16
 _COMPRESSION = 27
 _SESSION_TICKET = 35
+_SUPPORTED_VERSIONS = 43
+_COOKIE = 44
 _POST_HANDSHAKE_AUTH = 49
 _RENEGOTIATION = 0xFF01
 
@@ -284,7 +287,7 @@ class Connection(bases.TLSConnection):
 
     @staticmethod
     def _pickServerKeyExchangeSig(*given: Any, **more: Any) -> Any:
-        if given[1].getExtension(13) is None:
+        if given[1].getExtension(_SIGNATURE_ALGORITHMS) is None:
             # It would take SHA-1 then, as RFC 5246 has it.
             raise tlslite.errors.TLSHandshakeFailure("No common signature algorithms")
         return bases.TLSConnection._pickServerKeyExchangeSig(*given, **more)
@@ -307,7 +310,10 @@ class Connection(bases.TLSConnection):
 
     def _look_at_server_hello(self, hello: Any) -> None:
         self._check_extensions(hello)
-        if hello.getExtension(43) is None:
+        chosen = hello.getExtension(_SUPPORTED_VERSIONS)
+        if chosen is not None and tuple(chosen.version) <= TLS12:
+            self._refuse(ILLEGAL_PARAMETER, "the server chose a version in a way that is not there")
+        if chosen is None:
             # TLS 1.2: whoever does not know of RFC 5746 may be made to take another's beginning
             # for ours, and whoever has something in it takes this for a second handshake.
             renegotiation = hello.getExtension(_RENEGOTIATION)
@@ -333,7 +339,7 @@ class Connection(bases.TLSConnection):
         """A server may only answer to what was asked (RFC 8446, 4.2)."""
         numbers = [one.extType for one in message.extensions or ()]
         # The renegotiation is offered by a cipher suite; a cookie comes unasked.
-        if not self._offered.issuperset(set(numbers) - {_RENEGOTIATION, 44}):
+        if not self._offered.issuperset(set(numbers) - {_RENEGOTIATION, _COOKIE}):
             self._refuse(
                 UNSUPPORTED_EXTENSION, "the server sent an extension that was not asked for"
             )

@@ -86,7 +86,7 @@ class NativeEngine(base.Engine):
     def handshake(self) -> bool:
         """As of every engine."""
         connection = self._connection
-        if connection is None:
+        if connection is None or self._established is not None:
             return True
         try:
             for _ in self._steps:

@@ -13,6 +13,8 @@ __all__ = ["Fragments", "HandshakeRecords"]
 
 _HEADER: Final = 5
 _HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+_MESSAGE_HEADER: Final = 4
 _TYPES = frozenset((20, 21, 22, 23))
 _METHODS = (b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"TRAC")
 
@@ -21,6 +23,9 @@ LARGEST_HANDSHAKE: Final = 256 * 1024
 
 LARGEST_MESSAGE: Final = 128 * 1024
 """Bytes of one message: about what OpenSSL takes."""
+
+LARGEST_HELLO: Final = 32 * 1024
+"""Bytes of a client's first message, which costs time whoever it is from; real ones have 2 KiB."""
 
 MOST_RECORDS: Final = 8 * 1024
 """How many records they may be in, which bounds the time that they take."""
@@ -44,7 +49,10 @@ class Fragments(bases.Defragmenter):
     def add_data(self, msg_type: int, data: bytearray) -> None:
         super().add_data(msg_type, data)
         message = self.buffers[msg_type]
-        if msg_type == _HANDSHAKE and int.from_bytes(message[1:4]) > LARGEST_MESSAGE:
+        if msg_type != _HANDSHAKE or len(message) < _MESSAGE_HEADER:
+            return
+        limit = LARGEST_HELLO if message[0] == _CLIENT_HELLO else LARGEST_MESSAGE
+        if int.from_bytes(message[1:_MESSAGE_HEADER]) > limit:
             raise TooMuch(_TOO_MUCH)
 
 

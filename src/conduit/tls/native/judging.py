@@ -70,6 +70,7 @@ class Anchors:
             policy = self._policies[peer] = (
                 PolicyBuilder()
                 .store(self._store)
+                .max_chain_depth(_MOST_AUTHORITIES)
                 .extension_policies(ca_policy=_authorities(peer), ee_policy=_holders(peer))
             )
         return list(policy.time(now).build_client_verifier().verify(own, others).chain)

@@ -1,4 +1,4 @@
-"""A peer's certificate as `ssl.SSLSocket.getpeercert` gives it, for `get_extra_info("peercert")`."""
+"""A peer's certificate as the standard library gives it, for `get_extra_info("peercert")`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cryptography import x509
 
 __all__ = ["peer_dict"]
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _ALTERNATIVES: dict[type[x509.GeneralName], str] = {
     x509.DNSName: "DNS",
