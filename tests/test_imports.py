@@ -70,10 +70,12 @@ NOT_AT_IMPORT = [
     "conduit.ext",
     "conduit.sexp",
     "conduit.testing",
+    "cryptography",
     "hypothesis",
     "idna",
     "importlib.metadata",
     "subprocess",
+    "tlslite",
     "uvloop",
 ]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, cast
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from ...errors import CertificateError, TLSError
 from . import bases
 from . import tlslite_copy as tlslite
@@ -361,7 +363,7 @@ class Connection(bases.TLSConnection):
         if self.shown:
             try:
                 self._kind = chain.getEndEntityPublicKey().key_type
-            except ValueError:
+            except (ValueError, UnsupportedAlgorithm):
                 self._refuse(
                     UNSUPPORTED_CERTIFICATE, "the peer's certificate has a key of another kind"
                 )
