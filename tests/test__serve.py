@@ -229,12 +229,8 @@ async def test_what_cannot_be_is_refused_before_anything_is_opened(way, options,
 @pytest.mark.parametrize(
     "mode",
     [
-        server.TLSNative("a.crt", "a.key", None, 0),
         server.VchanDirect(1, "port"),
         server.VchanDomainSocket("domain", "port"),
-        server.Launchd("name"),
-        server.Vsock(1, 1024),
-        server.Systemd("name"),
     ],
     ids=lambda mode: type(mode).__name__,
 )

@@ -43,6 +43,7 @@ ORDER = [
     "_places",
     "_accept",
     "_handle",
+    "_notify",
     "_reload",
     "_server",
     "_serve",

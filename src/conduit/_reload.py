@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from ._notify import notifier
 from .transports import Listener
 
 _Stamp: TypeAlias = tuple[tuple[int, ...] | None, ...]
@@ -29,6 +30,10 @@ class Reloader:
 
     async def reload(self) -> None:
         """Read all of it again. Raises the first failure, when all have had their turn."""
+        with notifier().reload():
+            await self._reload()
+
+    async def _reload(self) -> None:
         failure: Exception | None = None
         for one in self._all:
             try:

@@ -41,6 +41,10 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    "Vsock": "conduit.transports.vsock",
+    "Systemd": "conduit.transports.systemd",
+    "Launchd": "conduit.transports.launchd",
+    "Handover": "conduit.transports.handover",
     "Several": "conduit.transports.several",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
@@ -51,9 +55,6 @@ _TABLE = {
 _MISSING = {
     "VchanDirect": "Xen vchan",
     "VchanDomainSocket": "Xen vchan",
-    "Vsock": "vsock",
-    "Systemd": "socket activation by systemd",
-    "Launchd": "socket activation by launchd",
 }
 
 _ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")

@@ -14,8 +14,11 @@ from .._fields import unchecked
 from ..channels import Wire, pair
 from ..channels.names import unmapped
 from ..context import Context, IPAddress
-from .base import Arrival, Listener, Triple
+from .base import Arrival, Listener, Shared, Triple
 from .keepalive import keep_alive
+
+AF_VSOCK: int | None = getattr(socket, "AF_VSOCK", None)
+"""The family of vsock; None where Python has none."""
 
 
 class SocketListener(Listener):
@@ -58,6 +61,10 @@ class SocketListener(Listener):
         sock.setblocking(False)
         return SocketArrival(sock, address, self.endp, self._ctx)
 
+    def share(self) -> Shared:
+        """As every listener."""
+        return Shared(self._sock.fileno())
+
     def close(self) -> None:
         """As every listener."""
         self.unwatch()
@@ -84,6 +91,8 @@ class SocketArrival(Arrival):
         """As every arrival; there is no handshake."""
         loop = asyncio.get_running_loop()
         sock = self._sock
+        if sock.family == AF_VSOCK:
+            sock = self._sock = for_loops(sock)
         fd = sock.fileno()
         wire = Wire(loop, self._ctx.close_timeout, on_closed)
         try:
@@ -101,10 +110,14 @@ class SocketArrival(Arrival):
 
     def _flow(self, fd: int) -> flow.Flow:
         # A Unix client has no name of its own: what it reached is what identifies the flow.
-        if not isinstance(self._address, str | bytes):
-            ip, port = ip_and_port(self._address)
-            return flow.TCP(fd, ip, port, origin=unchecked(endp.TCP, ip=ip, port=port))
+        address = self._address
         listener = self._listener
+        if not isinstance(address, str | bytes):
+            if isinstance(listener, endp.Vsock):
+                cid, port = address
+                return flow.Vsock(cid, port, origin=unchecked(endp.Vsock, cid=cid, port=port))
+            ip, port = ip_and_port(address)
+            return flow.TCP(fd, ip, port, origin=unchecked(endp.TCP, ip=ip, port=port))
         path = listener.path if isinstance(listener, endp.UnixDomainSocket) else ""
         return flow.DomainSocket(fd, path, origin=listener)
 
@@ -120,7 +133,19 @@ def endp_of_socket(sock: socket.socket) -> endp.Endp:
             if (path := path_of_name(name))
             else endp.Unknown("a Unix socket without a name")
         )
+    if sock.family == AF_VSOCK:
+        return endp.Vsock(*name)
     return endp.Unknown(f"a socket of family {sock.family}")
+
+
+def for_loops(sock: socket.socket) -> socket.socket:
+    """A vsock socket as a loop takes it: the same descriptor, called one of AF_UNIX.
+
+    uvloop refuses every other family than it knows; what it does to a Unix stream is right for
+    vsock, too. sock: is detached.
+    """
+    kind = sock.type
+    return socket.socket(socket.AF_UNIX, kind, fileno=sock.detach())
 
 
 def path_of_name(name: str | bytes) -> str:
