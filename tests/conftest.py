@@ -13,6 +13,8 @@ import pytest
 import uvloop
 from blockbuster import blockbuster_ctx
 
+from tests.certificates import Certificates
+
 LOOPS = ("asyncio", "uvloop")
 
 
@@ -63,6 +65,12 @@ def open_descriptors() -> dict[int, str]:
         except FileNotFoundError:
             pass  # the one that listed the directory
     return found
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and the keys that it has issued."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

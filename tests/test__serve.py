@@ -229,6 +229,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_opened(way, options,
 @pytest.mark.parametrize(
     "mode",
     [
+        server.TLSNative("a.crt", "a.key", None, 0),
         server.VchanDirect(1, "port"),
         server.VchanDomainSocket("domain", "port"),
     ],

@@ -35,7 +35,6 @@ async def test_arguments_are_kept():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     resolver = conduit.resolver.system()
     ctx = await conduit.init(
-        tls_own_key=key,
         ssl_ctx=context,
         ssl_client_verify=verify,
         alpn=["h2", "http/1.1"],
@@ -43,7 +42,7 @@ async def test_arguments_are_kept():
         allow_truncation=True,
         close_timeout=0.5,
     )
-    assert ctx.tls_own_key is key
+    assert (await conduit.init(tls_own_key=key)).tls_own_key is key
     assert ctx.ssl_ctx is context
     assert ctx.ssl_client_verify is verify
     assert ctx.alpn == ("h2", "http/1.1")
@@ -80,6 +79,32 @@ async def test_verify_checks_everything_unless_told():
 
 
 # src ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "protocols"),
+    [
+        ("h2", ("h2",)),
+        (["h2", "http/1.1"], ("h2", "http/1.1")),
+        ((), ()),
+        ("a" * 255, ("a" * 255,)),
+    ],
+)
+async def test_alpn_is_one_protocol_or_several(given, protocols):
+    """`alpn="h2"` is an easy slip; to offer "h" and "2" to every peer is no answer to it."""
+    assert (await conduit.init(alpn=given)).alpn == protocols
+
+
+@pytest.mark.parametrize("wrong", ["", "a" * 256, "h\xe9", [""], ["h2", ""], [b"h2"], [None]])
+async def test_alpn_that_cannot_be_said_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"alpn has .*: a protocol is a str of 1 to 255 ASCII"):
+        await conduit.init(alpn=wrong)
+
+
+@pytest.mark.parametrize("wrong", [True, None, "no"])
+async def test_verify_must_say_what(wrong):
+    with pytest.raises(TypeError, match=r"ssl_client_verify must be a conduit\.Verify, not"):
+        await conduit.init(ssl_client_verify=wrong)
 
 
 @pytest.mark.parametrize(
@@ -178,15 +203,6 @@ async def test_close_timeout_is_not_negative():
     with pytest.raises(ValueError, match="close_timeout is -1"):
         await conduit.init(close_timeout=-1)
     assert (await conduit.init(close_timeout=0)).close_timeout == 0
-
-
-async def test_one_protocol_is_not_taken_for_its_letters():
-    """`alpn="h2"` is an easy slip; to offer "h" and "2" to every peer is no answer to it."""
-    try:
-        ctx = await conduit.init(alpn="h2")
-    except (TypeError, ValueError):
-        return
-    assert ctx.alpn == ("h2",)
 
 
 # The default --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from ._notify import notifier
+from .errors import TLSError
 from .transports import Listener
 
 _Stamp: TypeAlias = tuple[tuple[int, ...] | None, ...]
@@ -63,7 +64,8 @@ class Reloader:
 
     async def _watch(self, seconds: float) -> None:
         files = [file for one in self._all for file in one.files]
-        seen = await asyncio.to_thread(_stamp, files)
+        # The first look always reads: who knows what has changed since the server did.
+        seen: _Stamp | None = None
         while True:
             await asyncio.sleep(seconds)
             now = await asyncio.to_thread(_stamp, files)
@@ -71,8 +73,10 @@ class Reloader:
                 continue
             try:
                 await self.reload()
-            except (OSError, ValueError):
+            except TLSError:
                 pass  # It is in the log; the next change may mend it.
+            except (OSError, ValueError):
+                continue  # So is this. A file that could not be read may be there the next time.
             seen = now
 
 

@@ -7,6 +7,7 @@ import contextvars
 import inspect
 from collections.abc import Iterable
 from types import TracebackType
+from typing import cast
 
 from . import endp, server
 from ._handle import Handler, Handling, OnExn
@@ -146,7 +147,7 @@ def listen(
         reuse_port=reuse_port,
         unix_mode=unix_mode,
         client_auth=client_auth,
-        certificates=tuple(certificates),
+        certificates=_certificates(certificates),
     )
     return Listening(
         Server(where, handling, ctx, options, drain, max_active, stop, reload_interval)
@@ -256,7 +257,14 @@ def _check(
         raise AddressError(f"{mode} has no TLS: client_auth={client_auth!r} would check nobody")
 
 
+def _certificates(given: Iterable[OwnKey]) -> tuple[OwnKey, ...]:
+    keys: tuple[object, ...] = (given,) if isinstance(given, OwnKey | str) else tuple(given)
+    if isinstance(given, OwnKey) or not all(isinstance(key, OwnKey) for key in keys):
+        raise TypeError(f"certificates must be several OwnKey(crt_file, key_file), not {given!r}")
+    return cast("tuple[OwnKey, ...]", keys)
+
+
 def _check_seconds(**limits: float | None) -> None:
     for name, seconds in limits.items():
-        if seconds is not None and seconds <= 0:
+        if seconds is not None and not seconds > 0:  # so that a NaN is refused as well
             raise ValueError(f"{name} is {seconds}: it must be more than 0, or None for no limit")

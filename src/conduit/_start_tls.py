@@ -16,11 +16,15 @@ from .tls.library import stack_of, tls_library
 from .transports import Triple
 from .transports.tls import (
     asked,
+    check_open,
     check_unread,
+    check_usable,
     client_credentials,
     flow_over,
+    naming,
     secured,
     server_settings,
+    session_key,
 )
 
 
@@ -40,60 +44,53 @@ async def start_tls(
 
         f, ic, oc = await conduit.start_tls(f, ic, oc, hostname="mail.example")
 
-    f: the flow; ic: its input, and oc: its output: they belong to the result from now on, whose
-    channels take the place of these. server_side: whether this side is the server of the handshake (default: no). hostname:
-    of a client, the name that the peer's certificate must be for (default: the name that the flow
-    was connected to). own_key: the certificate to show (default: the context's `tls_own_key`); a
-    server needs one. ctx: settings (default: `default_ctx()`). client_auth: of a server, whether
-    the client must show a certificate: "none" (default), "optional" or "required". timeout: seconds
-    for the handshake (default 30), None for no limit.
+    f: the flow. ic: its input. oc: its output; all three belong to the result from now on, and its
+    channels take the place of these. server_side: whether this side is the server of the handshake
+    (default: no). hostname: of a client, the name that the peer's certificate must be for (default:
+    the name that the flow was connected to). own_key: the certificate to show (default: the
+    context's `tls_own_key`); a server needs one. ctx: settings (default: `default_ctx()`).
+    client_auth: of a server, whether the client must show a certificate: "none" (default),
+    "optional" or "required". timeout: seconds for the handshake (default 30), None for no limit.
 
     Returns the new flow and its channels, which the caller closes.
 
-    Raises TLSError when input came that nobody has read: it was not protected, and may be injected;
-    then the flow is left as it is. CertificateError, TLSError or TimeoutError when the handshake
-    fails; then it is closed. AddressError without a hostname or a key.
+    Raises TLSError when input came that nobody has read: it was not protected, and may be injected
+    (of a server only what is no hello of a client, since that may come as soon as both agree);
+    AddressError without a hostname or a key; ValueError for channels that are not of `f`;
+    RuntimeError while another task reads, and for channels that carry another flow already;
+    ConnectionError for a flow that is closed; OSError or TLSError for a certificate that cannot be
+    used. Then the flow is left as it is. CertificateError, TLSError or TimeoutError when the
+    handshake fails; then it is closed.
     """
     ctx = ctx or default_ctx()
     ctx.check_process()
-    _check_usable(ic, oc)
-    library = tls_library()
-    engine: Engine
-    if server_side:
-        key = own_key or ctx.tls_own_key
-        if key is None:
-            raise AddressError(
-                "start_tls(server_side=True) needs a certificate: "
-                "give own_key=OwnKey(crt_file, key_file)"
-            )
-        settings = server_settings(ctx, (key,), client_auth)
-        loaded = await asyncio.to_thread(stack_of(library).load_server, settings)
-        engine = loaded.engine()
-        name = hostname or _name_of(f) or "localhost"
-    else:
-        name = hostname or _name_of(f) or ""
-        if not name:
-            raise AddressError(
-                f"start_tls on {f!r}: say by hostname= whom the peer's certificate must be for"
-            )
-        credentials = await client_credentials(ctx, library, own_key)
-        engine = credentials.engine(asked(name), (name, f.origin))
-    _check_usable(ic, oc)
+    what = f"start_tls on {f!r}"
+    check_usable(ic, oc, what=what, server_side=server_side)
+    if wire_of(oc).flow != f:
+        raise ValueError(f"{what}: ic and oc are the channels of {wire_of(oc).flow!r}")
+    name = hostname or _name_of(f) or ""
+    with naming(what):
+        if server_side:
+            engine = await _server_engine(own_key or ctx.tls_own_key, ctx, client_auth)
+        elif name:
+            credentials = await client_credentials(ctx, tls_library(), own_key)
+            engine = credentials.engine(asked(name), session_key(name, f.origin))
+        else:
+            raise AddressError("say by hostname= whom the peer's certificate must be for")
+    # Others had their turn meanwhile.
+    check_usable(ic, oc, what=what, server_side=server_side)
     async with asyncio.timeout(timeout):
         return await secured(
-            Triple(f, ic, oc), engine, ctx, lambda _: flow_over(f, name), what=f"start_tls on {f!r}"
+            Triple(f, ic, oc), engine, ctx, lambda _: flow_over(f, name or "localhost"), what=what
         )
 
 
-def _check_usable(ic: Input, oc: Output) -> None:
-    wire = wire_of(oc)
-    if wire_of(ic) is not wire:
-        raise ValueError("start_tls: ic and oc must be the two channels of one flow")
-    if oc.is_closing() or wire.eof_sent:
-        raise wire.gone() if wire.lost else TLSError("start_tls: the flow is closed already")
-    if wire.reader is not None:
-        raise RuntimeError("start_tls: another task is reading from this flow")
-    check_unread(wire)
+async def _server_engine(key: OwnKey | None, ctx: Context, client_auth: str) -> Engine:
+    if key is None:
+        raise AddressError("a server needs a certificate: give own_key=OwnKey(crt_file, key_file)")
+    settings = server_settings(ctx, (key,), client_auth)
+    loaded = await asyncio.to_thread(stack_of(tls_library()).load_server, settings)
+    return loaded.engine()
 
 
 def _name_of(f: flow.Flow) -> str | None:
@@ -117,19 +114,26 @@ async def upgrade(
 ) -> None:
     """Begin TLS below a wire, whose channels stay: `Output.start_tls`.
 
-    As for `start_tls` there is nothing that may be unread, and a handshake that fails closes all.
+    As for `start_tls` nothing may be unread, and a handshake that fails closes all.
     """
     from .tls.openssl import engine_of_context
 
-    check_unread(wire)
     if not server_side and hostname is None and wire.flow is not None:
         hostname = _name_of(wire.flow)
+    if not server_side and hostname is not None:
+        hostname = asked(hostname)
     engine = engine_of_context(context, server_side=server_side, hostname=hostname)
+    await wire.drain()
+    with naming("start_tls"):
+        check_open(wire)
+        # Only now: the peer may have spoken while that waited.
+        check_unread(wire, server_side=server_side)
     below = Wire(wire.loop, wire.close_timeout)
     transport = wire.transport
-    await wire.drain()
     transport.set_protocol(below)
     below.connection_made(transport)
+    # A hello that has come already.
+    below.buffer, wire.buffer = wire.buffer, b""
     below.reading_paused = wire.reading_paused
     below.eof = wire.eof
     wire.reading_paused = False

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import _lookup
 from .errors import AddressError, TLSError
@@ -68,6 +68,13 @@ class Context:
                 f"keepalive is {self.keepalive}: it must be above 0 s and at most "
                 f"{_LONGEST_KEEPALIVE} s, or None"
             )
+        for protocol in cast("tuple[object, ...]", self.alpn):
+            # As TLS can say it (RFC 7301), and Python's ssl takes it.
+            known = isinstance(protocol, str) and protocol.isascii()
+            if not known or not 0 < len(cast("str", protocol)) < 256:
+                raise ValueError(
+                    f"alpn has {protocol!r}: a protocol is a str of 1 to 255 ASCII characters"
+                )
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked from the one that made this context."""
@@ -124,14 +131,17 @@ async def init(
     key_log: a file to which the secrets of TLS sessions are written, so that a captured connection
     can be read (default: the one that the environment variable SSLKEYLOGFILE names, if any).
 
-    Raises AddressError for a `src` that is none, TLSError for settings that exclude each other,
-    ValueError for a `close_timeout` below zero, and for a `keepalive` that is not above 0 or longer
-    than 32,767 s.
+    Raises AddressError for a `src` that is none, TLSError for settings that exclude each other and
+    for an own key that does not fit into the `ssl_ctx`, OSError when its files cannot be read,
+    ValueError for a `close_timeout` below zero, for a `keepalive` that is not above 0 or longer
+    than 32,767 s, and for a protocol that cannot be.
     """
     if tls_authenticator is not None and ssl_ctx is not None:
         raise TLSError(
             "tls_authenticator and ssl_ctx exclude each other: an ssl_ctx brings its own trust"
         )
+    if not isinstance(cast("object", ssl_client_verify), Verify):
+        raise TypeError(f"ssl_client_verify must be a conduit.Verify, not {ssl_client_verify!r}")
     if close_timeout < 0:
         raise ValueError(f"close_timeout is {close_timeout}: it cannot be negative")
     if ssl_ctx is not None and tls_own_key is not None:

@@ -245,7 +245,8 @@ class Wire(asyncio.Protocol):
         if isinstance(exc, OSError) and exc.errno == errno.ENOTCONN:
             # What uvloop says when the peer's reset is found out by ending our side.
             exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if exc is not None and not self.closing:
+        if exc is not None and not self.closing and self.exception is None:
+            # What came first is the cause.
             self.exception = exc.with_traceback(None)
         self.unsent = (self.transport.get_write_buffer_size() or self.unsent) + self.held_size
         self._drop_held()
@@ -254,8 +255,9 @@ class Wire(asyncio.Protocol):
         closers, self.closers = self.closers, None
         wake(closers)
         self._tell_closed(exc)
-        if self.above is not None:
-            self.above.connection_lost(exc)
+        above, self.above = self.above, None
+        if above is not None:
+            above.connection_lost(exc)
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:
             on_closed()
@@ -308,7 +310,7 @@ class Wire(asyncio.Protocol):
             raise self._failure(self.exception)
 
     def _failure(self, exception: BaseException) -> BaseException:
-        error = _again(exception)
+        error = again(exception)
         if isinstance(error, TruncatedError):
             # For a caller to whom half is better than nothing; it can be read, too.
             error.partial = bytes(self.buffer)
@@ -331,15 +333,20 @@ class Wire(asyncio.Protocol):
         if self.exception is None and not self.ended:
             self.exception = error
             self.wake_reader()
+            if self.above is not None:
+                self.above.fail_input(error)
 
     def fail(self, error: BaseException) -> None:
         """The flow has failed, though its transport is not gone yet: tell everyone who waits."""
         if self.lost or self.closing:
             return
         if self.exception is None:
-            self.exception = error
+            # Its traceback would lead back here.
+            self.exception = error.with_traceback(None)
         self.wake_reader()
         self._fail_drainers()
+        if self.above is not None:
+            self.above.fail(error)
 
     def resume_reading(self) -> None:
         """Let input in again, if it is held back."""
@@ -368,7 +375,11 @@ class Wire(asyncio.Protocol):
             # The transport may know of a failure but not have told yet; it does when the loop
             # turns. A loop of writes and drains would never let it turn.
             await asyncio.sleep(0)
-        if self.lost or self.refused:
+        if (
+            self.lost
+            or self.refused
+            or (self.exception is not None and self.transport.is_closing())
+        ):
             raise self.gone()
         if not self.writing_paused:
             return
@@ -537,7 +548,7 @@ class Wire(asyncio.Protocol):
     def gone(self) -> ConnectionError:
         """The error for those who write to a flow that is gone."""
         if isinstance(self.exception, ConnectionError):
-            return _again(self.exception)
+            return again(self.exception)
         error = ConnectionResetError("the flow is closed: what is written now goes nowhere")
         error.__cause__ = self.exception
         return error
@@ -600,6 +611,12 @@ class Above(Protocol):
     def resume_writing(self) -> None:
         """There is room again."""
 
+    def fail_input(self, error: BaseException, /) -> None:
+        """No more input will come, for want of a proper end."""
+
+    def fail(self, error: BaseException, /) -> None:
+        """The flow below has failed, and will be gone soon."""
+
     def connection_lost(self, exc: BaseException | None, /) -> None:
         """The flow below is gone."""
 
@@ -610,7 +627,7 @@ def below_of(transport: asyncio.BaseTransport) -> Wire | None:
     return below
 
 
-def _again(error: E) -> E:
+def again(error: E) -> E:
     """A copy of an exception that was kept.
 
     The same object raised time and again would collect the traceback of each time, and hold on to

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from ..errors import TLSError
 from .facts import Facts
 from .keys import OwnKey
 from .trust import Trust
@@ -35,11 +36,13 @@ ClientAuth: TypeAlias = Literal["none", "optional", "required"]
 class Engine(ABC):
     """One end of one TLS connection. When a method has raised, only `to_send` may be called."""
 
-    __slots__ = ("ended",)
+    __slots__ = ("ended", "failure")
 
     def __init__(self) -> None:
         self.ended = False
         """Whether the peer has said close_notify: what was read before it is all there is."""
+        self.failure: TLSError | None = None
+        """What `read` failed with after the data that it has returned."""
 
     @abstractmethod
     def receive(self, data: bytes | bytearray | memoryview) -> None:
@@ -57,8 +60,9 @@ class Engine(ABC):
     def read(self) -> bytes:
         """Decrypt all that was received; `b""` if there is nothing complete.
 
-        Sets `ended` at the peer's close_notify. Raises TLSError for a record that is none and for
-        the peer's alert.
+        Sets `ended` at the peer's close_notify; what comes after it is ignored. Raises TLSError for
+        a record that is none and for the peer's alert; with data before them it sets `failure`
+        instead, so that the data is not lost.
         """
 
     @abstractmethod

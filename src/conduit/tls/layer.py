@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..channels import Wire
+from ..channels.wire import again
 from ..errors import TLSError, TruncatedError
 from .engine import Engine
 from .facts import Facts
@@ -101,6 +102,8 @@ class TLSTransport(asyncio.Transport):
             raise
         finally:
             self._handshaking = None
+            # It has the exception, which has this frame.
+            del handshaking
 
     # What the wire below tells.
 
@@ -135,16 +138,33 @@ class TLSTransport(asyncio.Transport):
         if not self._unencrypted and not self.below.writing_paused and not self.above.lost:
             self.above.resume_writing()
 
+    def fail_input(self, error: BaseException) -> None:
+        """The flow below, itself a layer, was cut short."""
+        if self._handshaking is not None:
+            self._end_handshake(again(error))
+        elif not self._engine.ended:
+            self.above.fail_input(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The flow below, itself a layer, has failed and is being closed."""
+        self._closing = True
+        self._unencrypted = _NOTHING
+        if self._handshaking is not None:
+            self._end_handshake(again(error))
+        else:
+            self.above.fail(error)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The flow below is gone."""
         self._closing = True
         if self._handshaking is not None:
-            self._end_handshake(
-                exc or TLSError("the connection was closed during the TLS handshake")
-            )
+            closed = TLSError("the connection was closed during the TLS handshake")
+            self._end_handshake(closed if exc is None else again(exc))
         if exc is None and not (self._engine.ended or self.above.ended):
             self._cut_short()
         self.above.connection_lost(exc)
+        # Each would keep the other, and OpenSSL's memory, until garbage is collected.
+        del self.above
 
     # What the wire above asks for.
 
@@ -199,7 +219,9 @@ class TLSTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether nothing more can be written."""
-        return self._closing
+        below = self.below
+        # The flow below may know of a failure that it has not told yet.
+        return self._closing or below.closing or below.lost or below.transport.is_closing()
 
     def pause_reading(self) -> None:
         """Leave input to the flow below."""
@@ -214,11 +236,13 @@ class TLSTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Whether input is taken in."""
-        return not self._paused and not self._closing
+        return not self._paused and not self.is_closing()
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are written and not given to the operating system, about as many."""
         below = self.below
+        if below.lost and not hasattr(self, "above"):
+            return 0
         unsent = below.unsent if below.lost else below.backlog
         return min(unsent + len(self._unencrypted), self.above.bytes_out)
 
@@ -308,6 +332,8 @@ class TLSTransport(asyncio.Transport):
             above.data_received(data)
         if engine.ended:
             above.eof_received()
+        elif engine.failure is not None:
+            self._fail(engine.failure)
 
     def _send_answers(self) -> None:
         answers = self._engine.to_send()
@@ -359,9 +385,7 @@ class TLSTransport(asyncio.Transport):
     def _fail(self, error: TLSError) -> None:
         """The peer sent what cannot be, or an alert: it is told, and the flow ends."""
         self._send_answers()
-        self._closing = True
-        self._unencrypted = _NOTHING
-        self.above.fail(error)
+        self.fail(error)
         self.below.close()
 
 

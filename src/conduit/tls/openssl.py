@@ -71,6 +71,8 @@ class OpenSSLEngine(Engine):
 
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
+        if self.ended:
+            return
         if self._waiting or len(data) > _PIECE:
             self._waiting = b"".join((self._waiting, data)) if self._waiting else data
         else:
@@ -106,9 +108,14 @@ class OpenSSLEngine(Engine):
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
-                raise self._error(error) from error
+                if not pieces:
+                    raise self._error(error) from error
+                self.failure = self._error(error)
+                self.failure.__cause__ = error.with_traceback(None)
+                break
             if not data:
                 self.ended = True
+                self._waiting = b""
                 break
             pieces.append(data)
             # To ask once more than there is something would cost an exception.
@@ -174,7 +181,8 @@ class OpenSSLEngine(Engine):
             return False
         waiting = memoryview(self._waiting)
         self._incoming.write(waiting[:_PIECE])
-        self._waiting = waiting[_PIECE:]
+        # Not an empty view: it would hold on to all of it.
+        self._waiting = waiting[_PIECE:] or b""
         return True
 
     def _error(self, error: ssl.SSLError) -> TLSError:
@@ -229,6 +237,9 @@ class ClientEngine(OpenSSLEngine):
             )
         except ValueError as error:
             raise AddressError(f"{hostname!r} cannot be the name of a TLS peer: {error}") from error
+        except ssl.SSLError as error:
+            # A context of the caller's, made for servers.
+            raise TLSError(f"cannot connect by this ssl_ctx: {error.args[-1]}") from error
         super().__init__(connection, incoming, outgoing, credentials.settings.trust, hostname)
 
     @property
@@ -241,18 +252,21 @@ class ClientEngine(OpenSSLEngine):
         data = super().read()
         if not self._kept and data:
             self._keep_session()
+            # One that has not come by now may never come: it is not looked for at each read.
+            self._kept = True
         return data
 
     def close_notify(self) -> None:
         """As of every engine."""
         if not self._kept:
+            # Perhaps nothing was read, or only will be: by then there may be a ticket.
             self._keep_session()
         super().close_notify()
 
     def _keep_session(self) -> None:
-        self._kept = True
         session = self._connection.session
         if session is not None and session.has_ticket:
+            self._kept = True
             self._credentials.sessions.keep(self._key, session)
 
     def _check_peer(self) -> None:
@@ -311,6 +325,8 @@ class Client:
         self._lax: ssl.SSLContext | None = None
         if settings.ssl_ctx is not None and settings.own_key is not None:
             contexts.load_key(settings.ssl_ctx, settings.own_key)
+        if settings.ssl_ctx is not None and settings.key_log is not None:
+            contexts.log_keys(settings.ssl_ctx, settings.key_log)
         if settings.ssl_ctx is None:
             if settings.check_hostname or settings.check_ip:
                 self._checking = self._make(checks_name=True)
@@ -343,41 +359,52 @@ class Client:
 class Server:
     """What the clients of one server share: a context for each of its certificates."""
 
-    __slots__ = ("_by_name", "context", "names", "trust")
+    __slots__ = ("context", "names", "trust")
 
     def __init__(self, settings: ServerSettings) -> None:
         asks = settings.client_auth != "none"
         self.trust: Trust | None = settings.trust if asks else None
         made = [contexts.server_context(settings, key) for key in settings.keys]
         self.context = made[0]
-        self._by_name: dict[str, ssl.SSLContext] = {}
         self.names: tuple[str, ...] = ()
+        by_name: dict[str, ssl.SSLContext | None] = {}
         for context, key in zip(made, settings.keys, strict=True):
             names = contexts.names_of(key)
             self.names = self.names or names
             for name in names:
-                self._by_name.setdefault(name.lower(), context)
+                by_name.setdefault(name.lower(), None if context is self.context else context)
             if asks:
                 witness(context, settings.trust)
-        self.context.sni_callback = self._choose
+        self.context.sni_callback = _Chooser(by_name)
 
     def engine(self) -> ServerEngine:
         """As of all server credentials."""
         return ServerEngine(self.context, self.trust)
 
-    def _choose(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext
+
+class _Chooser:
+    """Chooses the certificate for the name that a client asks for, in its handshake.
+
+    by_name: the other contexts; None for names of the first, which must not be held here: it holds
+    this, and a circle of contexts is for the garbage collector, with files and keys.
+    """
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, by_name: dict[str, ssl.SSLContext | None]) -> None:
+        self._by_name = by_name
+
+    def __call__(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext
     ) -> None:
-        """Called in the handshake with the name that the client asks for."""
         if name is None:
             return
         connection.asked_for = name  # type: ignore[union-attr]
-        if len(self._by_name) > 1:
-            name = name.lower()
-            wildcard = f"*.{name.partition('.')[2]}"
-            chosen = self._by_name.get(name) or self._by_name.get(wildcard)
-            if chosen is not None and chosen is not context:
-                connection.context = chosen
+        name = name.lower()
+        wildcard = f"*.{name.partition('.')[2]}"
+        chosen = self._by_name.get(name if name in self._by_name else wildcard)
+        if chosen is not None:
+            connection.context = chosen
 
 
 def load_client(settings: ClientSettings) -> Client:

@@ -60,14 +60,21 @@ def _bare(protocol: int, alpn: tuple[str, ...], key_log: str | None) -> ssl.SSLC
     if alpn:
         context.set_alpn_protocols(list(alpn))
     if key_log is not None:
-        try:
-            context.keylog_filename = key_log
-        except OSError as error:
-            raise OSError(
-                error.errno, f"cannot write TLS secrets to key_log={key_log}: {error.strerror}"
-            ) from error
-        logger.warning("the secrets of TLS sessions are written to %s", key_log)
+        log_keys(context, key_log)
     return context
+
+
+def log_keys(context: ssl.SSLContext, file: str) -> None:
+    """Let the secrets of sessions be appended to a file. Raises OSError if it cannot be written."""
+    try:
+        # OpenSSL would make it readable for all.
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        context.keylog_filename = file
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write TLS secrets to key_log={file}: {error.strerror}"
+        ) from error
+    logger.warning("the secrets of TLS sessions are written to %s", file)
 
 
 # Keys ---------------------------------------------------------------------------------------------
@@ -116,7 +123,8 @@ def _password_of(key: OwnKey) -> str:
 
 
 def _key_error(key: OwnKey, error: ssl.SSLError, asked: bool) -> TLSError:
-    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+    # The last is what it says of a key of another kind, having found no certificate for it.
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return TLSError(f"the key {key.key_file} is not that of the certificate {key.crt_file}")
     if asked:
         return TLSError(f"the password of the key {key.key_file} is wrong, or the file is damaged")
@@ -126,7 +134,7 @@ def _key_error(key: OwnKey, error: ssl.SSLError, asked: bool) -> TLSError:
         return TLSError(f"{key.crt_file} holds no certificate in PEM")
     if not _holds(key.key_file, b"PRIVATE KEY-----"):
         return TLSError(f"{key.key_file} holds no private key in PEM")
-    why = error.reason or error.args[-1]
+    why = error.reason or "one of the two is damaged or was cut short"
     return TLSError(f"cannot use {key.crt_file} with {key.key_file}: {why}")
 
 
@@ -176,15 +184,6 @@ def _load_source(context: ssl.SSLContext, source: Source) -> None:
     except (ssl.SSLError, ValueError) as error:
         why = getattr(error, "reason", None) or error
         raise TLSError(f"{where}: no certificate of an authority in PEM or DER: {why}") from error
-
-
-def has_no_anchors() -> bool:
-    """Whether the operating system names nobody to trust, as in a bare container."""
-    paths = ssl.get_default_verify_paths()
-    try:
-        return not paths.cafile and not os.listdir(paths.capath or paths.openssl_capath)
-    except OSError:
-        return True
 
 
 def names_of(key: OwnKey) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import _ssl
 import hashlib
 import ssl
+import weakref
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ def witness(context: ssl.SSLContext, trust: Trust | None) -> None:
     """Note the chain that each peer of `context` shows, for `shown_to`; let pinned ones in."""
     pins = trust if trust is not None and trust.pins and trust.anchors is None else None
     known: set[bytes] = set()
+    # The context holds the callback, and a circle would be for the garbage collector.
+    itself = weakref.ref(context)
 
     def watch(
         conn: Any, direction: str, version: int, content: int, kind: int, data: bytes
@@ -40,9 +43,10 @@ def witness(context: ssl.SSLContext, trust: Trust | None) -> None:
         conn.shown = chain
         if pins is not None and chain:
             digest = hashlib.sha256(chain[0]).digest()
-            if digest not in known and pins.accepts(digest):
+            judge = itself()
+            if digest not in known and judge is not None and pins.accepts(digest):
                 known.add(digest)
-                context.load_verify_locations(cadata=chain[0])
+                judge.load_verify_locations(cadata=chain[0])
 
     # Not by SSLContext's property of that name, which makes enums of all numbers for each message.
     _ssl._SSLContext._msg_callback.__set__(context, watch)  # type: ignore[attr-defined]

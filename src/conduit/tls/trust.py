@@ -54,10 +54,14 @@ class Trust:
         if self.anchors == "os":
             parts.append("trust.os()")
         elif self.anchors is not None:
-            shown = (one if isinstance(one, str) else f"<{len(one)} bytes>" for one in self.anchors)
-            parts.append(f"trust.ca({', '.join(map(str, shown))})")
+            shown = [
+                repr(one) if isinstance(one, str) else f"<{len(one)} bytes>" for one in self.anchors
+            ]
+            listed = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
+            parts.append(f"trust.ca({listed})")
         parts += [
-            f"trust.fingerprint({', '.join(sorted(p.hex() for p in pin))})" for pin in self.pins
+            f"trust.fingerprint({', '.join(sorted(repr(p.hex()) for p in pin))})"
+            for pin in self.pins
         ]
         return " & ".join(parts)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import TypeAlias, cast
+from collections.abc import Callable, Generator, Hashable, Iterable
+from contextlib import contextmanager
+from typing import TypeAlias, cast, get_args
 
 from .. import client, endp, events, flow, server
 from .._fields import unchecked
 from .._hostnames import ascii_host
-from ..channels import Wire, pair, wire_of
+from ..channels import Input, Output, Wire, pair, wire_of
 from ..context import Context
-from ..errors import TLSError
+from ..errors import ConduitError, TLSError
 from ..tls.engine import (
     ClientAuth,
     ClientCredentials,
@@ -43,11 +45,16 @@ ServerTLS: TypeAlias = server.TLS | server.TLSNative | server.OpenSSL | server.T
 
 async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to what carries it, and do the handshake as a client."""
-    credentials = await client_credentials(ctx, _library_for(target))
     hostname = target.hostname
     if isinstance(target, client.TLSTunnel):
-        check_unread(wire_of(target.ic))
-        engine = credentials.engine(asked(hostname), None)
+        check_usable(target.ic, target.oc, what=str(target))
+    with naming(str(target)):
+        name = asked(hostname)
+        credentials = await client_credentials(ctx, _library_for(target))
+    if isinstance(target, client.TLSTunnel):
+        # Others had their turn meanwhile.
+        check_usable(target.ic, target.oc, what=str(target))
+        engine = credentials.engine(name, None)
         below = Triple(cast("flow.Flow", wire_of(target.oc).flow), target.ic, target.oc)
         made = flow.Tunnel(
             hostname, target.ic, target.oc, origin=endp.TLSTunnel(hostname, target.ic, target.oc)
@@ -58,7 +65,7 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
         if isinstance(target, client.TLSOver)
         else unchecked(client.TCP, ip=target.ip, port=target.port)
     )
-    engine = credentials.engine(asked(hostname), (hostname, over))
+    engine = credentials.engine(name, session_key(hostname, over))
     below = await connect_below(over, ctx, attempts)
     secure = flow_over(below.flow, hostname)
     # Of several endpoints it may be over, the one that answered.
@@ -67,10 +74,23 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
 
 
 def asked(hostname: str) -> str:
-    """Whom the peer's certificate must be for, as certificates and SNI write it."""
-    name = hostname.partition("%")[0].removesuffix(".")
+    """Whom the peer's certificate must be for, as certificates and SNI write it.
+
+    Raises AddressError for what is no name of a host and no IP address.
+    """
     # Not as the codec of Python and its ssl do, which is of the older IDNA and makes other names.
-    return name if name.isascii() else ascii_host(name)
+    # The zone of an IPv6 address says which interface leads there; no certificate is for one.
+    return ascii_host(hostname).partition("%")[0]
+
+
+def session_key(hostname: str, where: object) -> Hashable:
+    """What a session of a peer is remembered by; None, for not at all, where there is no such."""
+    try:
+        # An address of another package need not be hashable.
+        hash(where)
+    except TypeError:
+        return None
+    return hostname, where
 
 
 async def client_credentials(
@@ -97,6 +117,12 @@ async def client_credentials(
             "the context has an ssl_ctx, which only OpenSSL can use; for the native stack give a "
             "tls_authenticator instead"
         )
+    if settings.ssl_ctx is not None and settings.alpn:
+        # They could be set there, but others may use it as it is.
+        raise TLSError(
+            "the context has an ssl_ctx, which has its own protocols: give them to its "
+            "set_alpn_protocols instead of alpn="
+        )
     key = (library, settings)
     known = ctx.tls_loaded.get(key)
     if known is not None:
@@ -108,11 +134,16 @@ async def client_credentials(
         stack = stack_of(library)
         loading = asyncio.ensure_future(asyncio.to_thread(stack.load_client, settings))
         ctx.tls_loaded[pending] = loading
-        loading.add_done_callback(lambda _: ctx.tls_loaded.pop(pending))
-        # Heard by whoever waits, if they still do.
-        loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+        def loaded(task: asyncio.Future[ClientCredentials]) -> None:
+            del ctx.tls_loaded[pending]
+            # An exception is heard by whoever waits, if they still do.
+            if not task.cancelled() and task.exception() is None:
+                ctx.tls_loaded.setdefault(key, task.result())
+
+        loading.add_done_callback(loaded)
     credentials = await asyncio.shield(cast("asyncio.Future[ClientCredentials]", loading))
-    return cast("ClientCredentials", ctx.tls_loaded.setdefault(key, credentials))
+    return cast("ClientCredentials", ctx.tls_loaded.get(key, credentials))
 
 
 def _library_for(address: ClientTLS | ServerTLS) -> TLSLibrary:
@@ -178,17 +209,71 @@ def flow_over(lower: flow.Flow, host: str) -> flow.Flow:
     return dataclasses.replace(lower, origin=origin)
 
 
-def check_unread(wire: Wire) -> None:
+@contextmanager
+def naming(what: str) -> Generator[None]:
+    """Let our errors begin with the address that they are about."""
+    try:
+        yield
+    except ConduitError as error:
+        # A copy: others may wait for the same certificates, at other addresses.
+        fresh = copy.copy(error)
+        fresh.args = (f"{what}: {error}", *error.args[1:])
+        raise fresh from error
+
+
+def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False) -> None:
+    """Raise an error unless TLS can begin on a flow now.
+
+    ic, oc: its channels. what: who wants to, for errors. server_side: by which role.
+
+    ValueError for channels of two flows, TypeError for what is no channel, RuntimeError for a flow
+    that somebody else uses, ConnectionError for one that has ended, TLSError for input that nobody
+    has read.
+    """
+    given: tuple[object, object] = (ic, oc)
+    if not (isinstance(given[0], Input) and isinstance(given[1], Output)):
+        raise TypeError(f"{what}: ic and oc must be the channels of a flow")
+    wire = wire_of(oc)
+    if wire_of(ic) is not wire:
+        raise ValueError(f"{what}: ic and oc must be the two channels of one flow")
+    with naming(what):
+        check_open(wire)
+        check_unread(wire, server_side=server_side)
+    if wire.reader is not None:
+        raise RuntimeError(f"{what}: another task is reading from this flow")
+
+
+def check_open(wire: Wire) -> None:
+    """Raise an error for a flow that can carry nothing any more.
+
+    RuntimeError for one that carries another already, ConnectionError for one that has ended.
+    """
+    if wire.lost:
+        raise wire.gone()
+    if wire.above is not None:
+        raise RuntimeError("this flow carries another now: use the channels of that one")
+    if wire.closing or wire.transport.is_closing():
+        raise TLSError("the flow is closed already")
+    if wire.eof_sent:
+        raise TLSError("the output was ended already, by write_eof()")
+
+
+def check_unread(wire: Wire, *, server_side: bool = False) -> None:
     """Raise TLSError if the peer has said something in the clear that nobody has read.
 
-    Whoever is on the way may have put it there, to be taken for a part of what is secured.
+    Whoever is on the way may have put it there, to be taken for a part of what is secured. Only a
+    server may have something: the hello of a client that was quick, which goes to the handshake and
+    so is protected by it.
     """
     unread = len(wire.buffer)
-    if unread:
+    if unread and not (server_side and wire.buffer[0] == _HANDSHAKE_RECORD):
         raise TLSError(
             f"{unread} bytes came in before TLS began and were not read: they may be injected; "
             "read them before, or give the connection up"
         )
+
+
+_HANDSHAKE_RECORD = 22
 
 
 # Serving ------------------------------------------------------------------------------------------
@@ -197,9 +282,17 @@ def check_unread(wire: Wire) -> None:
 async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[Listener]:
     """Load the certificates, and listen on what carries it."""
     keys = (OwnKey(mode.crt_file, mode.key_file, mode.password), *options.certificates)
-    settings = server_settings(ctx, keys, options.client_auth)
-    certificates = Certificates(stack_of(_library_for(mode)), settings)
-    await certificates.reload()
+    what = f"cannot serve {mode}"
+    with naming(what):
+        settings = server_settings(ctx, keys, options.client_auth)
+        certificates = Certificates(stack_of(_library_for(mode)), settings)
+        try:
+            await certificates.reload()
+        except ConduitError:
+            raise
+        except OSError as error:
+            # With the address, and still a FileNotFoundError.
+            raise OSError(error.errno, f"{what}: {error.strerror}") from error
     over = mode.mode if isinstance(mode, server.TLSOver) else server.TCP(mode.port, ip=mode.ip)
     return [
         TLSListener(listener, certificates, ctx)
@@ -209,6 +302,9 @@ async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[
 
 def server_settings(ctx: Context, keys: Iterable[OwnKey], client_auth: str) -> ServerSettings:
     """The settings of a server. Raises TLSError for a `client_auth` that nothing can be held to."""
+    if client_auth not in get_args(ClientAuth):
+        known = ", ".join(get_args(ClientAuth))
+        raise ValueError(f"client_auth is {client_auth!r}: it is one of {known}")
     trust = _trust_of(ctx)
     if client_auth != "none":
         if trust is None or (trust.verifies and trust.anchors == "os" and not trust.pins):
@@ -238,14 +334,16 @@ class Certificates(Reloadable):
         self._stack = stack
         self._settings = settings
         self._loaded: ServerCredentials | None = None
+        # Of two reloads the one that began first must not end last.
+        self._reloading = asyncio.Lock()
 
     @property
     def files(self) -> tuple[str, ...]:
         """As of all that can be read again."""
         files = [file for key in self._settings.keys for file in (key.crt_file, key.key_file)]
         trust = self._settings.trust
-        if self._settings.client_auth != "none" and trust is not None:
-            files += [one for one in trust.anchors or () if isinstance(one, str) and one != "os"]
+        if self._settings.client_auth != "none" and trust is not None and trust.anchors != "os":
+            files += [one for one in trust.anchors or () if isinstance(one, str)]
         return tuple(files)
 
     @property
@@ -256,7 +354,8 @@ class Certificates(Reloadable):
 
     async def reload(self) -> None:
         """As of all that can be read again."""
-        self._loaded = await asyncio.to_thread(self._stack.load_server, self._settings)
+        async with self._reloading:
+            self._loaded = await asyncio.to_thread(self._stack.load_server, self._settings)
 
 
 class TLSListener(Listener):
@@ -271,8 +370,9 @@ class TLSListener(Listener):
         self._below = below
         self._certificates = certificates
         self._ctx = ctx
-        names = certificates.loaded.names
-        self.endp = endp.TLS(names[0] if names else "localhost", below.endp)
+        # Nobody can ask for a wildcard.
+        names = (name for name in certificates.loaded.names if "*" not in name)
+        self.endp = endp.TLS(next(names, "localhost"), below.endp)
 
     @property
     def reloads(self) -> tuple[Reloadable, ...]:
