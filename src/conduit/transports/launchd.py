@@ -30,7 +30,7 @@ async def listen(mode: server.Launchd, ctx: Context, options: ListenOptions) -> 
     descriptors = activate(mode, library_path(mode))
     try:
         return listen_on_all(
-            descriptors, ctx, options, what=lambda fd: f"{mode}: descriptor {fd} of launchd's"
+            descriptors, ctx, options, what=lambda fd: f"{mode!r}: descriptor {fd} of launchd's"
         )
     except BaseException:
         # launchd gives them but once, so nobody can have them any more.
@@ -44,7 +44,7 @@ def library_path(mode: server.Launchd) -> str:
     if sys.platform == "darwin":
         return "/usr/lib/libSystem.B.dylib"
     raise UnsupportedTransport(
-        f"{mode}: launchd is of macOS, and this is {sys.platform}; on Linux there is server.Systemd"
+        f"{mode!r}: launchd is of macOS, and this is {sys.platform}; on Linux there is server.Systemd"
     )
 
 
@@ -63,7 +63,7 @@ def activate(mode: server.Launchd, library: str) -> list[int]:
         free = system.free
     except (OSError, AttributeError) as error:
         raise UnsupportedTransport(
-            f"{mode}: {library} has no launch_activate_socket, which macOS has since 10.10"
+            f"{mode!r}: {library} has no launch_activate_socket, which macOS has since 10.10"
         ) from error
     take.argtypes = [
         ctypes.c_char_p,
@@ -84,7 +84,7 @@ def activate(mode: server.Launchd, library: str) -> list[int]:
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     if not descriptors:
-        raise OSError(errno.ENOENT, f"{mode}: the entry in the property list has no socket")
+        raise OSError(errno.ENOENT, f"{mode!r}: the entry in the property list has no socket")
     return descriptors
 
 
@@ -94,7 +94,7 @@ def _explained(mode: server.Launchd, failure: int) -> OSError:
             why = f"the Sockets of the property list have no entry {mode.name!r}"
         case errno.ESRCH:
             lacking = UnsupportedTransport(
-                f"{mode}: launchd does not manage this process; load its property list by "
+                f"{mode!r}: launchd does not manage this process; load its property list by "
                 "launchctl, and let launchd start it"
             )
             lacking.errno = failure
@@ -103,4 +103,4 @@ def _explained(mode: server.Launchd, failure: int) -> OSError:
             why = "the sockets of this entry were taken before; launchd gives them once a process"
         case _:
             why = os.strerror(failure)
-    return OSError(failure, f"{mode}: {why}")
+    return OSError(failure, f"{mode!r}: {why}")

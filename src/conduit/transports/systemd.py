@@ -69,28 +69,28 @@ async def listen(mode: server.Systemd, ctx: Context, options: ListenOptions) -> 
 
 def _chosen(mode: server.Systemd, handed: _Handed) -> list[int]:
     if not handed.names:
-        raise UnsupportedTransport(f"{mode}: systemd handed over no socket: {handed.why_none}")
+        raise UnsupportedTransport(f"{mode!r}: systemd handed over no socket: {handed.why_none}")
     if mode.name is None:
         if handed.free:
             return list(handed.free)
-        raise AddressError(f"{mode}: all sockets that systemd handed over are served already")
+        raise AddressError(f"{mode!r}: all sockets that systemd handed over are served already")
     chosen = [fd for fd, name in handed.free.items() if name == mode.name]
     if chosen:
         return chosen
     if mode.name in handed.names:
         raise AddressError(
-            f"{mode}: the sockets of this name are served already, or were in this process; a "
+            f"{mode!r}: the sockets of this name are served already, or were in this process; a "
             "socket is handed over once"
         )
     raise AddressError(
-        f"{mode}: systemd handed over no socket of this name; there are "
+        f"{mode!r}: systemd handed over no socket of this name; there are "
         f"{', '.join(sorted(set(handed.names)))} (FileDescriptorName= in the socket unit, else the "
         "unit's own name)"
     )
 
 
 def _what(mode: server.Systemd, fd: int, name: str) -> str:
-    return f"{mode}: descriptor {fd}, {name!r},"
+    return f"{mode!r}: descriptor {fd}, {name!r},"
 
 
 def _take() -> _Handed:
