@@ -54,8 +54,9 @@ async def listen(mode: server.Handover, ctx: Context, options: ListenOptions) ->
     if before is None:
         return await _first(mode, ctx, options)
     try:
+        wanted = await _wanted_path(mode)
         message, descriptors = await _ask(before)
-        listeners, control = _made_of(mode, message, descriptors, ctx, options)
+        listeners, control = _made_of(mode, wanted, message, descriptors, ctx, options)
     except BaseException as error:
         before.close()
         if isinstance(error, EOFError | TimeoutError | NotUnderstood):
@@ -117,8 +118,18 @@ async def _ask(before: socket.socket) -> tuple[Message, list[int]]:
     return message, descriptors
 
 
+async def _wanted_path(mode: server.Handover) -> str:
+    """The absolute path of a Unix socket that the mode wants; empty if it wants none."""
+    below = mode.otherwise
+    if not isinstance(below, server.UnixDomainSocket) or below.file.startswith("@"):
+        return ""
+    # In a thread, since it asks the file system where we are.
+    return await asyncio.to_thread(os.path.abspath, below.file)
+
+
 def _made_of(
     mode: server.Handover,
+    wanted: str,
     message: Message,
     descriptors: list[int],
     ctx: Context,
@@ -134,10 +145,12 @@ def _made_of(
         for sock in sockets:
             start_listening(sock, options)
         made = [
-            _listener(mode, sock, file, ctx)
+            SocketListener(sock, ctx)
+            if file is None
+            else UnixListener(file[0], Bound(sock, *file), ctx)
             for sock, file in zip(sockets[:-1], files, strict=False)
         ]
-        _check_agreement(mode, [listener.endp for listener in made])
+        _check_agreement(mode, wanted, [listener.endp for listener in made])
         sockets[-1].setblocking(False)
         return made, Bound(sockets[-1], *files[-1] or (mode.path, None))
     except BaseException as error:
@@ -151,36 +164,18 @@ def _made_of(
         raise
 
 
-def _listener(
-    mode: server.Handover,
-    sock: socket.socket,
-    file: tuple[str, tuple[int, int]] | None,
-    ctx: Context,
-) -> Listener:
-    if file is None:
-        return SocketListener(sock, ctx)
-    below = mode.otherwise
-    path = below.file if isinstance(below, server.UnixDomainSocket) else file[0]
-    if os.path.abspath(path) != file[0]:
-        path = file[0]
-    return UnixListener(path, Bound(sock, *file), ctx)
-
-
-def _check_agreement(mode: server.Handover, endps: list[endp.Endp]) -> None:
+def _check_agreement(mode: server.Handover, path: str, endps: list[endp.Endp]) -> None:
     """Raise AddressError if the mode says clearly that it wants other sockets than there are."""
     wanted = mode.otherwise
     match wanted:
         case server.TCP(server.Port(port), ip=ip):
             agree = all(
-                isinstance(one, endp.TCP) and port in (0, one.port) and (ip is None or ip == one.ip)
+                isinstance(one, endp.TCP) and port in (0, one.port) and ip in (None, one.ip)
                 for one in endps
             )
         case server.UnixDomainSocket(file):
-            path = file if file.startswith("@") else os.path.abspath(file)
             agree = all(
-                isinstance(one, endp.UnixDomainSocket)
-                and path in (one.path, os.path.abspath(one.path))
-                for one in endps
+                isinstance(one, endp.UnixDomainSocket) and one.path in (file, path) for one in endps
             )
         case server.Vsock():
             agree = all(isinstance(one, endp.Vsock) for one in endps)
