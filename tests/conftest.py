@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 import uvloop
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.certificates import Certificates
+
+# How long an example takes says more of the machine than of the code; each test has its limit.
+settings.register_profile("conduit", deadline=None)
+settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -74,11 +79,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def program() -> Callable[[str], str]:
-    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it."""
+def program() -> Callable[..., str]:
+    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it.
 
-    def find(name: str) -> str:
-        path = shutil.which(name)
+    A second argument is more directories to look in, as PATH has them.
+    """
+
+    def find(name: str, directories: str = "") -> str:
+        # Servers are often where only root looks.
+        path = shutil.which(name) or shutil.which(name, path=f"/usr/sbin:{directories}")
         if path is None:
             if os.environ.get("CONDUIT_TEST_REQUIRE_PEERS"):
                 pytest.fail(f"{name} is not installed, and nothing may be skipped here")

@@ -129,6 +129,11 @@ async def test_several_servers_are_one_program(supervised, socket_path):
     assert supervised.has_heard() == ["STOPPING=1"]
 
 
+async def serve_both(outer, inner) -> None:
+    async with conduit.listen(outer, greet), conduit.listen(inner, greet):
+        pytest.fail("listening")
+
+
 async def test_server_that_cannot_listen_is_not_ready(supervised):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         mode = server.TCP(taken.getsockname()[1], ip="127.0.0.1")
@@ -138,9 +143,7 @@ async def test_server_that_cannot_listen_is_not_ready(supervised):
         assert supervised.has_heard() == []
         # Nor is the program, that had begun with another one.
         with pytest.raises(OSError, match="cannot listen"):
-            async with conduit.listen(LOOPBACK, greet):
-                async with conduit.listen(mode, greet):
-                    pytest.fail("listening")
+            await serve_both(LOOPBACK, mode)
         await turns()
         assert supervised.has_heard() == []
     # It does not speak against one that can.

@@ -157,5 +157,5 @@ def test_handover():
     for other in (server.Handover("/run/y"), server.VchanDirect(1, "p")):
         with pytest.raises(AddressError, match="otherwise must listen on sockets"):
             server.Handover("/run/x", other)
-    with pytest.raises(AddressError, match="otherwise must be an address of conduit.server"):
+    with pytest.raises(AddressError, match=r"otherwise must be an address of conduit\.server"):
         server.Handover("/run/x", "tcp://*:80")  # type: ignore[arg-type]

@@ -327,7 +327,7 @@ def _seen(value: object) -> str:
 def refusal(where: Where, why: str) -> AddressError:
     """The error for a field: "client.TCP: port 70000 is outside 0..65535"."""
     owner, part = where
-    return AddressError(f"{name_of(owner)}: {part} {why}")
+    return AddressError(f"{name_of(owner)}: {part} {why}", part=part)
 
 
 def _module(where: Where) -> str:

@@ -119,7 +119,8 @@ class Server:
         """
         self.check_process()
         if self._reloader is not None:
-            await self._reloader.reload()
+            with notifier().reload():
+                await self._reloader.reload()
 
     async def handover(self, path: str | os.PathLike[str]) -> bool:
         """Give the listening sockets to the process that comes for them, then stop.

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +43,23 @@ def test_row_shows_address_flow_time_and_speed():
     assert "✓ client.TCP('127.0.0.1', 54321)  TCP(15, '127.0.0.1', 54321)  1.23 ms  800 MB/s\n" in (
         shown(OK)
     )
+
+
+SECURED = replace(OK, tls="TLSv1.3 TLS_AES_256_GCM_SHA384 resumed", handshake_seconds=0.00099)
+
+
+def test_tls_has_a_line_of_its_own():
+    lines = shown(SECURED).splitlines()
+    at = lines.index("    TLSv1.3 TLS_AES_256_GCM_SHA384 resumed, handshake 0.99 ms")
+    assert lines[at - 1].startswith("✓ client.TCP(")
+    assert "TLS" not in shown(OK)
+
+
+@pytest.mark.parametrize("width", [20, 36, 80])
+def test_line_of_tls_fits(width):
+    lines = shown(SECURED, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "handshake" in "".join(lines)
 
 
 def test_title_says_what_it_runs_on():
@@ -164,6 +182,8 @@ def test_json_is_an_object_a_line():
         "connect_seconds": 0.00123,
         "sent": 16_000_000,
         "transfer_seconds": 0.02,
+        "tls": None,
+        "handshake_seconds": None,
         "reason": None,
         "versions": VERSIONS,
     }

@@ -34,7 +34,7 @@ def files(certificates, tmp_path):
     """Puts certificates into files."""
     count = 0
 
-    def write(issued: Issued) -> OwnKey:
+    def write(issued: Issued):
         nonlocal count
         count += 1
         return certificates.write(issued, tmp_path, f"own{count}")
@@ -129,7 +129,7 @@ def test_pinned_authority_is_no_pinned_server(certificates, files, version):
 
 
 def test_pinned_certificate_does_not_vouch_for_others(files, version):
-    """It becomes an anchor: what it signs, or is sent along with it, must not be trusted by that."""
+    """It becomes an anchor, but what it signs must not be trusted for that."""
     pinned = Authority("pinned")
     known = client(trust.fingerprint(hashlib.sha256(pinned.der).digest()))
     # It has been seen as a peer's own once, and is an anchor from then on.
@@ -140,7 +140,7 @@ def test_pinned_certificate_does_not_vouch_for_others(files, version):
     assert "fingerprints" in str(ends.client_error)
 
 
-def _key_of(authority) -> bytes:
+def _key_of(authority):
     from cryptography.hazmat.primitives import serialization as s
 
     return authority.private_key.private_bytes(

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import stat
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -60,6 +61,12 @@ class Served:
         async with conduit.listen(self._mode, self._handler, **self._options) as srv:
             self._listens.set_result(srv)
             await self._leave.wait()
+
+
+async def appears(path: str) -> None:
+    """Wait until there is such a file; nothing tells of it, and a thread makes it."""
+    while not os.path.exists(path):
+        await asyncio.sleep(0.001)  # noqa: ASYNC110
 
 
 async def refusal(mode, kind=OSError) -> str:
@@ -169,8 +176,7 @@ async def test_server_that_was_not_told_before_offers_its_sockets(socket_path):
         offering = asyncio.create_task(old.srv.handover(socket_path))
         async with Served(LOOPBACK, greeting(b"another")):
             pass
-        while not os.path.exists(socket_path):
-            await asyncio.sleep(0)
+        await appears(socket_path)
         async with Served(server.Handover(socket_path), greeting(b"new")) as new:
             assert await offering is True
             assert new.srv.endps == (where,)
@@ -181,16 +187,14 @@ async def test_server_that_was_not_told_before_offers_its_sockets(socket_path):
 async def test_offer_ends_with_the_server_or_when_it_is_cancelled(socket_path):
     async with Served(LOOPBACK, greeting(b"old")) as old:
         offering = asyncio.create_task(old.srv.handover(socket_path))
-        while not os.path.exists(socket_path):
-            await asyncio.sleep(0)
+        await appears(socket_path)
         offering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await offering
         assert not os.path.exists(socket_path)
         assert await greeting_at(old.srv.endps[0]) == b"old"
         offering = asyncio.create_task(old.srv.handover(socket_path))
-        while not os.path.exists(socket_path):
-            await asyncio.sleep(0)
+        await appears(socket_path)
         await old.srv.stop()
         assert await offering is False
     assert not os.path.exists(socket_path)
@@ -204,10 +208,10 @@ async def test_several_that_come_at_once_follow_each_other(socket_path):
         others = [Served(mode, greeting(b"new")) for _ in range(4)]
         for other in await asyncio.gather(*map(stack.enter_async_context, others)):
             assert other.srv.endps == (where,)
-        ended, left = await asyncio.wait(
-            [one.task for one in (first, *others)], return_when=asyncio.ALL_COMPLETED, timeout=0.5
-        )
-        assert (len(ended), len(left)) == (4, 1)
+        left = {one.task for one in (first, *others)}
+        while len(left) > 1:
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        assert len(left) == 1
         assert await greeting_at(where) == b"new"
 
 
@@ -411,8 +415,7 @@ async def test_path_that_was_removed_is_made_anew(socket_path):
         async with Served(mode, greeting(b"2")) as second:
             os.unlink(socket_path)
             await first.task
-            while not os.path.exists(socket_path):
-                await asyncio.sleep(0)
+            await appears(socket_path)
             async with Served(mode, greeting(b"3")) as third:
                 await second.task
                 assert await greeting_at(third.srv.endps[0]) == b"3"
@@ -560,14 +563,16 @@ INTERVAL = 1 / 200
 def test_no_client_is_lost_in_ten_restarts(loop, socket_path):
     """Two hundred a second come meanwhile, and each is answered."""
     lost: list[BaseException] = []
-    answered: dict[int, int] = {}
+    answered: Counter[int] = Counter()
+    news: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def client_of(port: int) -> None:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"?\n")
             pid = int(await reader.readline())
-            answered[pid] = answered.get(pid, 0) + 1
+            answered[pid] += 1
+            news[pid].set()
             writer.close()
             await writer.wait_closed()
         except (OSError, ValueError) as error:
@@ -598,8 +603,7 @@ def test_no_client_is_lost_in_ten_restarts(loop, socket_path):
                 assert int(await asyncio.to_thread(programs[-1].line)) == port
                 assert await asyncio.to_thread(programs[-2].end) == (0, "ended\n", "")
                 # Whoever is new has answered before the next one comes.
-                while programs[-1].process.pid not in answered:
-                    await asyncio.sleep(INTERVAL)
+                await news[programs[-1].process.pid].wait()
             over.set()
             return await loading
 
@@ -607,7 +611,7 @@ def test_no_client_is_lost_in_ten_restarts(loop, socket_path):
     assert lost == []
     assert sum(answered.values()) == count
     assert len(answered) == RESTARTS + 1
-    assert count > 2 * RESTARTS
+    assert count > 200
 
 
 def test_successor_killed_at_the_worst_moment_is_survived(socket_path):

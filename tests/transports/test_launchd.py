@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,11 +108,11 @@ class Launchd:
 
 
 @pytest.fixture
-def macos(library, monkeypatch) -> Iterator[Launchd]:
+def macos(library, monkeypatch) -> Launchd:
     monkeypatch.setattr(launchd, "library_path", lambda mode: library)
     stand_in = Launchd(library)
     stand_in.clear()
-    yield stand_in
+    return stand_in
 
 
 async def greet(f, ic, oc):

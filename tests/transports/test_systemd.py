@@ -287,7 +287,10 @@ PROGRAM = """
             conduit.listen("systemd:admin", saying(b"admin")) as admin,
         ):
             # What a child of the program is left.
-            child = "import os, json; print(json.dumps([sorted(os.environ), os.listdir('/proc/self/fd')]))"
+            child = (
+                "import json, os;"
+                "print(json.dumps([list(os.environ), os.listdir('/proc/self/fd')]))"
+            )
             told = await asyncio.to_thread(
                 subprocess.run, [sys.executable, "-c", child], capture_output=True, close_fds=False
             )

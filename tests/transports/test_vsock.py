@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -185,16 +184,15 @@ async def test_port_that_is_taken():
 
 
 @pytest.fixture
-def family() -> Iterator[None]:
+def _family() -> None:
     """Where the kernel knows vsock at all, as most do."""
     try:
         socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
     except OSError as error:
         pytest.skip(f"this kernel has no vsock: {error}")
-    yield
 
 
-@pytest.mark.usefixtures("family")
+@pytest.mark.usefixtures("_family")
 async def test_cid_of_another_machine_cannot_be_listened_on():
     with pytest.raises(OSError, match=f"{FOREIGN} is no CID of this machine") as caught:
         async with conduit.listen(server.Vsock(FOREIGN, 1024), greet):
@@ -203,7 +201,7 @@ async def test_cid_of_another_machine_cannot_be_listened_on():
     assert f"vsock://{FOREIGN}:1024" in str(caught.value)
 
 
-@pytest.mark.usefixtures("family")
+@pytest.mark.usefixtures("_family")
 async def test_local_cid_without_its_module_says_which_is_missing():
     if not lack_of_loopback():
         pytest.skip("this machine has the module")
@@ -240,7 +238,7 @@ async def test_kernel_without_vsock(how, monkeypatch):
 @pytest.mark.parametrize("how", ["connect", "listen"])
 async def test_python_without_vsock(how, monkeypatch):
     monkeypatch.setattr(vsock, "socket", SimpleNamespace())
-    with pytest.raises(conduit.UnsupportedTransport, match="has no vsock$"):
+    with pytest.raises(conduit.UnsupportedTransport, match=r"has no vsock$"):
         await use(how)
 
 

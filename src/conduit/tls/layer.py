@@ -62,7 +62,8 @@ class TLSTransport(asyncio.Transport):
         self._closing = False
         self._paused = False
         self._choked = False
-        # Written, and not given to the engine yet: only while the wire below has enough.
+        # Written, and not given to the engine yet: only while the wire below has enough. What is left
+        # when the flow ends stays until that is told, as unsent.
         self._unencrypted: memoryview = _NOTHING
         self._facts: Facts | None = None
         above.connection_made(self)
@@ -133,7 +134,7 @@ class TLSTransport(asyncio.Transport):
             self._choked = False
             if not self._paused:
                 self._resume()
-        if self._unencrypted:
+        if self._unencrypted and not self._closing:
             self._encrypt()
         if not self._unencrypted and not self.below.writing_paused and not self.above.lost:
             self.above.resume_writing()
@@ -148,7 +149,6 @@ class TLSTransport(asyncio.Transport):
     def fail(self, error: BaseException) -> None:
         """The flow below, itself a layer, has failed and is being closed."""
         self._closing = True
-        self._unencrypted = _NOTHING
         if self._handshaking is not None:
             self._end_handshake(again(error))
         else:
@@ -165,6 +165,7 @@ class TLSTransport(asyncio.Transport):
         self.above.connection_lost(exc)
         # Each would keep the other, and OpenSSL's memory, until garbage is collected.
         del self.above
+        self._unencrypted = _NOTHING
 
     # What the wire above asks for.
 
@@ -211,7 +212,6 @@ class TLSTransport(asyncio.Transport):
     def abort(self) -> None:
         """Close the flow below at once."""
         self._closing = True
-        self._unencrypted = _NOTHING
         if self.below.lost:
             self.below.loop.call_soon(self.above.connection_lost, None)
         else:
@@ -348,7 +348,7 @@ class TLSTransport(asyncio.Transport):
             try:
                 engine.write(waiting[:_PIECE])
             except TLSError as error:
-                self._unencrypted = _NOTHING
+                self._unencrypted = waiting
                 self._fail(error)
                 return
             waiting = waiting[_PIECE:]

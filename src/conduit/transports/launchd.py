@@ -44,7 +44,8 @@ def library_path(mode: server.Launchd) -> str:
     if sys.platform == "darwin":
         return "/usr/lib/libSystem.B.dylib"
     raise UnsupportedTransport(
-        f"{mode!r}: launchd is of macOS, and this is {sys.platform}; on Linux there is server.Systemd"
+        f"{mode!r}: launchd is of macOS, and this is {sys.platform}; on Linux there is "
+        "server.Systemd"
     )
 
 

@@ -230,8 +230,7 @@ def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False)
     that somebody else uses, ConnectionError for one that has ended, TLSError for input that nobody
     has read.
     """
-    given: tuple[object, object] = (ic, oc)
-    if not (isinstance(given[0], Input) and isinstance(given[1], Output)):
+    if not (isinstance(cast("object", ic), Input) and isinstance(cast("object", oc), Output)):
         raise TypeError(f"{what}: ic and oc must be the channels of a flow")
     wire = wire_of(oc)
     if wire_of(ic) is not wire:
@@ -292,7 +291,10 @@ async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[
             raise
         except OSError as error:
             # With the address, and still a FileNotFoundError.
-            raise OSError(error.errno, f"{what}: {error.strerror}") from error
+            named = OSError(error.errno, f"{what}: {error.strerror}")
+            if type(named) is not type(error):
+                raise
+            raise named from error
     over = mode.mode if isinstance(mode, server.TLSOver) else server.TCP(mode.port, ip=mode.ip)
     return [
         TLSListener(listener, certificates, ctx)
