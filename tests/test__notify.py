@@ -63,7 +63,7 @@ def supervisor(request, socket_path) -> Iterator[Supervisor]:
 
 
 @pytest.fixture
-def supervised(supervisor, monkeypatch) -> Supervisor:
+def supervised(supervisor: Supervisor, monkeypatch) -> Supervisor:
     """This process is told to tell."""
     monkeypatch.setattr(_notify, "_notifier", None)
     monkeypatch.setenv("NOTIFY_SOCKET", supervisor.address)

@@ -65,8 +65,8 @@ class Served:
 
 async def appears(path: str) -> None:
     """Wait until there is such a file; nothing tells of it, and a thread makes it."""
-    while not os.path.exists(path):
-        await asyncio.sleep(0.001)  # noqa: ASYNC110
+    while not os.path.exists(path):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 async def refusal(mode, kind=OSError) -> str:
@@ -452,7 +452,7 @@ async def test_other_users_are_refused_on_both_sides(socket_path, monkeypatch, c
     mode = server.Handover(socket_path, LOOPBACK)
     real = os.geteuid()
     async with Served(mode, greeting(b"old")) as old:
-        monkeypatch.setattr(descriptors.os, "geteuid", lambda: real + 1)
+        monkeypatch.setattr("conduit.transports.descriptors.os.geteuid", lambda: real + 1)
         text = await refusal(mode, PermissionError)
         assert f"belongs to user {real}, not to {real + 1}" in text
         with await ask(socket_path) as sock:

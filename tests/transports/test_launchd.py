@@ -124,7 +124,7 @@ async def greeting_at(where, ctx=None) -> bytes:
         return await ic.read()
 
 
-async def refusal(mode, kind=OSError) -> OSError:
+async def refusal(mode, kind: type[OSError] = OSError) -> OSError:
     with pytest.raises(kind) as caught:
         async with conduit.listen(mode, greet):
             pytest.fail("listening")
@@ -242,5 +242,5 @@ async def test_other_systems_have_no_launchd():
 
 
 def test_where_it_is_on_macos(monkeypatch):
-    monkeypatch.setattr(launchd.sys, "platform", "darwin")
+    monkeypatch.setattr("conduit.transports.launchd.sys.platform", "darwin")
     assert launchd.library_path(server.Launchd("x")) == "/usr/lib/libSystem.B.dylib"

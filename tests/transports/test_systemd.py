@@ -257,7 +257,7 @@ async def test_forked_child_is_told_whose_they_are(hand_over, monkeypatch):
     hand_over([tcp()])
     async with conduit.listen(server.Systemd(), greet):
         child = os.getpid() + 1
-        monkeypatch.setattr(systemd.os, "getpid", lambda: child)
+        monkeypatch.setattr("conduit.transports.systemd.os.getpid", lambda: child)
         with pytest.raises(conduit.UnsupportedTransport, match="whose forked child this is"):
             await systemd.listen(
                 server.Systemd(), conduit.Context(), conduit.transports.ListenOptions()
@@ -333,7 +333,7 @@ def test_systemd_socket_activate(program, socket_path, loop):
                 if line.startswith(f"Listening on 127.0.0.1:{port}"):
                     break
 
-            def heard(family: int, address: object) -> bytes:
+            def heard(family: int, address: str | tuple[str, int]) -> bytes:
                 with socket.socket(family) as sock:
                     sock.settimeout(30)
                     sock.connect(address)

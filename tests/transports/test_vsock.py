@@ -46,6 +46,15 @@ def needs_vsock(test):
     return pytest.mark.vsock(pytest.mark.usefixtures("_loopback")(test))
 
 
+def port_of(where: endp.Endp) -> int:
+    """The port of a vsock, below TLS or not."""
+    match where:
+        case endp.Vsock(_, port) | endp.TLS(_, endp.Vsock(_, port)):
+            return port
+        case _:
+            pytest.fail(f"{where} is no vsock")
+
+
 async def greet(f, ic, oc):
     oc.write(b"hello")
 
@@ -124,7 +133,7 @@ async def test_tls_over_it(tmp_path):
     async with conduit.listen(mode, echo) as srv:
         [where] = srv.endps
         assert isinstance(where, endp.TLS)
-        target = client.TLSOver("vm.example", client.Vsock(LOCAL, where.endp.port))
+        target = client.TLSOver("vm.example", client.Vsock(LOCAL, port_of(where)))
         assert await exchange(target, data, ctx) == data
 
 
@@ -158,7 +167,7 @@ async def test_peer_of_bare_sockets():
     async with conduit.listen(server.Vsock(LOCAL, ANY), echo) as srv:
         with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
             sock.settimeout(10)
-            await asyncio.to_thread(sock.connect, (LOCAL, srv.endps[0].port))
+            await asyncio.to_thread(sock.connect, (LOCAL, port_of(srv.endps[0])))
             sock.sendall(b"x")
             assert await asyncio.to_thread(sock.recv, 10) == b"x"
             sock.shutdown(socket.SHUT_WR)
@@ -175,7 +184,7 @@ async def test_nobody_at_the_port():
 async def test_port_that_is_taken():
     async with conduit.listen(server.Vsock(LOCAL, ANY), greet) as srv:
         with pytest.raises(OSError, match="another program listens on this port") as caught:
-            async with conduit.listen(server.Vsock(LOCAL, srv.endps[0].port), greet):
+            async with conduit.listen(server.Vsock(LOCAL, port_of(srv.endps[0])), greet):
                 pytest.fail("listening")
     assert caught.value.errno == errno.EADDRINUSE
 

@@ -144,7 +144,7 @@ def _made_of(
             raise NotUnderstood(f"{len(sockets)} descriptors came, and {len(files)} were told of")
         for sock in sockets:
             start_listening(sock, options)
-        made = [
+        made: list[Listener] = [
             SocketListener(sock, ctx)
             if file is None
             else UnixListener(file[0], Bound(sock, *file), ctx)
