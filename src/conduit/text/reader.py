@@ -219,6 +219,8 @@ def _handover(parts: Parts) -> server.Handover:
     raw = parts.options.get("otherwise")
     if raw is None:
         return parts.made(parts.at, server.Handover, parts.value())
+    if not raw.value:
+        raise parts.mistake(raw.at, "otherwise is empty: leave it out, or say how to be reached")
     # A text in a text, whose mistakes are told of itself.
     inner = take_apart(coded(parts.text, *raw), "server", alone=True)
     if inner.scheme == "handover":
