@@ -166,6 +166,25 @@ async def test_reload_is_told_with_its_time(supervised):
         assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after
 
 
+async def test_reloads_at_the_same_time_are_one(supervised):
+    async with conduit.listen(LOOPBACK, greet):
+        await turns()
+        supervised.has_heard()
+        notifier = _notify.notifier()
+        with notifier.reload():
+            with notifier.reload():
+                pass
+            assert [one.partition("\n")[0] for one in supervised.has_heard()] == ["RELOADING=1"]
+        assert supervised.has_heard() == ["READY=1"]
+        with notifier.reload():
+            pass
+        assert len(supervised.has_heard()) == 2
+    supervised.has_heard()
+    with notifier.reload():
+        pass
+    assert supervised.has_heard() == []  # it is stopping
+
+
 async def test_without_a_supervisor_nothing_is_sent(monkeypatch):
     monkeypatch.setattr(_notify, "_notifier", None)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)

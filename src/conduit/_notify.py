@@ -94,9 +94,9 @@ class Notifier:
     def reload(self) -> Generator[None]:
         """Files are read again in the block; when it fails, what was read before is in use."""
         with self._lock:
-            told = self._ready and not self._stopping and not self._reloading
+            begins = not self._reloading
             self._reloading += 1
-        if told:
+        if begins and self._ready and not self._stopping:
             # The time makes sure that a message of before is not taken for the end of this.
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             self._tell(f"RELOADING=1\nMONOTONIC_USEC={now}")
@@ -105,7 +105,8 @@ class Notifier:
         finally:
             with self._lock:
                 self._reloading -= 1
-            if told and not self._stopping:
+                ends = not self._reloading
+            if ends and self._ready and not self._stopping:
                 self._tell(READY)
 
     def _look(self) -> None:

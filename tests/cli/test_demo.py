@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import COMMAND, environment, run, without_styles
-from tests.transports.test_vsock import lack_of_loopback
+from tests.vsock_loopback import lack_of_loopback
 
 SMALL = ("--size", "0.05")
 

@@ -19,6 +19,7 @@ import conduit
 from conduit import client, endp, server, testing
 from conduit.transports import descriptors, handover
 from tests.child_program import LOOPS, ChildProgram
+from tests.vsock_loopback import ANY, LOCAL, needs_vsock
 
 LOOPBACK = server.TCP(0, ip="127.0.0.1")
 
@@ -149,6 +150,16 @@ async def test_sockets_of_every_kind(otherwise, socket_path):
         assert not os.path.exists(name)
 
 
+@needs_vsock
+async def test_vsock_is_handed_over(socket_path):
+    mode = server.Handover(socket_path, server.Vsock(LOCAL, ANY))
+    async with Served(mode, greeting(b"old")) as old:
+        async with Served(mode, greeting(b"new")) as new:
+            await old.task
+            assert new.srv.endps == old.srv.endps
+            assert await greeting_at(new.srv.endps[0]) == b"new"
+
+
 async def test_tls_over_it(socket_path, tmp_path):
     """Each process has its own certificate, so a restart may bring a new one."""
     authority = testing.Authority()
@@ -248,6 +259,23 @@ async def test_successor_that_dies_before_it_is_ready_changes_nothing(
             await old.task
             assert await greeting_at(where) == b"new"
     assert "nothing was handed over" in caplog.text
+    assert not os.path.exists(path)
+    assert not os.path.exists(socket_path)
+
+
+async def test_successor_that_stops_before_it_is_ready_leaves_the_names(socket_path, monkeypatch):
+    path = f"{socket_path}-h"
+    mode = server.Handover(path, server.UnixDomainSocket(socket_path))
+    async with Served(mode, greeting(b"old")) as old:
+        [where] = old.srv.endps
+        with monkeypatch.context() as patches:
+            patches.setattr(handover.Succession, "begin", lambda *args: None)
+            async with Served(mode, greeting(b"new")):
+                pass
+        assert await greeting_at(where) == b"old"
+        async with Served(mode, greeting(b"newer")):
+            await old.task
+            assert await greeting_at(where) == b"newer"
     assert not os.path.exists(path)
     assert not os.path.exists(socket_path)
 
@@ -504,7 +532,9 @@ async def test_message_comes_with_its_descriptors_whatever_its_length():
         os.close(one)
 
 
-@pytest.mark.parametrize("data", [b"no json\n", b"[]\n", b"1\n", b"\xff\n", b"x" * 2_000_000])
+@pytest.mark.parametrize(
+    "data", [b"no json\n", b"[]\n", b"1\n", b"\xff\n", b"x" * 2_000_000, b"[" * 100_000 + b"\n"]
+)
 async def test_what_is_no_message_is_refused_and_its_descriptors_closed(data):
     left, right = socket.socketpair()
     with left, right:

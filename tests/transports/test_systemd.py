@@ -17,6 +17,7 @@ import pytest
 import conduit
 from conduit import client, endp, server, testing
 from conduit.transports import systemd
+from tests.vsock_loopback import ANY, LOCAL, needs_vsock
 
 FIRST = 700
 
@@ -101,6 +102,17 @@ async def test_all_of_every_family_are_served_and_nothing_is_unlinked(hand_over,
     for number in range(FIRST, FIRST + 4):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(number)
+
+
+@needs_vsock
+async def test_vsock_is_served(hand_over):
+    sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    sock.bind((LOCAL, ANY))
+    where = endp.Vsock(LOCAL, sock.getsockname()[1])
+    hand_over([sock])
+    async with conduit.listen(server.Systemd(), greet) as srv:
+        assert srv.endps == (where,)
+        assert await greeting_at(where) == b"hello"
 
 
 async def test_servers_share_them_by_name(hand_over):

@@ -16,34 +16,10 @@ from conduit import client, endp, flow, server, testing
 from conduit.testing import check_channels
 from conduit.transports import vsock
 from tests.transports.test_channels_conform import serving
-
-ANY = 2**32 - 1
-LOCAL = 1
+from tests.vsock_loopback import ANY, LOCAL, lack_of_loopback, needs_vsock
 
 # Of no machine: the kernel gives none that is so high.
 FOREIGN = 0xFFFF_FF00
-
-
-def lack_of_loopback() -> str:
-    """Why this machine cannot talk to itself by vsock; empty if it can."""
-    try:
-        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
-            sock.bind((LOCAL, ANY))
-    except (OSError, AttributeError) as error:
-        return str(error)
-    return ""
-
-
-@pytest.fixture
-def _loopback() -> None:
-    """Where a test needs vsock itself, it runs where there is one."""
-    lack = lack_of_loopback()
-    if lack:
-        pytest.skip(f"this machine has no vsock loopback: {lack}")
-
-
-def needs_vsock(test):
-    return pytest.mark.vsock(pytest.mark.usefixtures("_loopback")(test))
 
 
 def port_of(where: endp.Endp) -> int:

@@ -19,6 +19,7 @@ from .base import (
     Listener,
     ListenOptions,
     Reloadable,
+    Shared,
     Transport,
     Triple,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "ListenOptions",
     "Listener",
     "Reloadable",
+    "Shared",
     "Transport",
     "Triple",
     "connect",

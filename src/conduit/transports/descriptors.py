@@ -78,7 +78,7 @@ async def receive(sock: socket.socket) -> tuple[Message, list[int]]:
                 raise NotUnderstood("the process at the other end sends more than is of use")
         try:
             message: object = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             raise NotUnderstood("the process at the other end does not speak of a handover")

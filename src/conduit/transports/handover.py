@@ -207,9 +207,10 @@ class Succession:
         control: Bound,
         before: socket.socket | None,
     ) -> None:
-        self._path = path
         self._offer = Offer(path, listeners, control)
         self._before = before
+        # Until we are to be the ones who serve, the names belong to whom we follow.
+        self._offer.lend(before is not None)
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, succeeded: Callable[[], None]) -> None:
@@ -231,6 +232,7 @@ class Succession:
         if self._before is not None:
             with self._before as before:
                 await self._relieve(before)
+            self._offer.lend(False)
             await self._offer.renew()
         await self._offer.wait()
         succeeded()

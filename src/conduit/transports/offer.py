@@ -82,6 +82,12 @@ class Offer:
         asyncio.get_running_loop().remove_reader(control.sock.fileno())
         control.sock.close()
 
+    def lend(self, lent: bool) -> None:
+        """Leave all names to another process when we close, if `lent`."""
+        self._lent = lent
+        for listener in self._listeners:
+            listener.lend(lent)
+
     async def _next(self) -> socket.socket:
         """Whoever comes next."""
         while True:
@@ -109,7 +115,7 @@ class Offer:
         if len(shared) > MOST:
             await send(sock, {"refused": f"{len(shared)} sockets are more than {MOST}"})
             raise OSError(f"{len(shared)} sockets are more than {MOST}")
-        self._lend(True)
+        self.lend(True)
         try:
             told = [{"file": one.file, "identity": one.identity} for one in shared]
             await send(sock, {"sockets": told}, [one.fd for one in shared])
@@ -120,17 +126,12 @@ class Offer:
                 raise OSError(f"the process at the other end is not ready: {ready}")
         except Exception:
             # It has gone, and what it had with it. Cancelled, we cannot know.
-            self._lend(False)
+            self.lend(False)
             raise
         try:
             await send(sock, {"yours": os.getpid()})
         except OSError:
             pass  # It serves all the same.
-
-    def _lend(self, lent: bool) -> None:
-        self._lent = lent
-        for listener in self._listeners:
-            listener.lend(lent)
 
 
 def file_of(told: Any) -> tuple[str, tuple[int, int]] | None:

@@ -7,6 +7,7 @@ LISTEN_FDNAMES what each is called, LISTEN_PID for which process they are.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, field
 
 from .. import server
@@ -44,6 +45,7 @@ class _Handed:
 
 
 _handed: _Handed | None = None
+_lock = threading.Lock()  # loops of several threads may serve
 
 
 async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
@@ -57,14 +59,15 @@ async def listen(mode: server.Systemd, ctx: Context, options: ListenOptions) -> 
     Raises UnsupportedTransport where systemd has handed over nothing, AddressError for a name that
     it has not, or whose sockets are served already, or are none to accept clients from.
     """
-    handed = _take()
-    descriptors = _chosen(mode, handed)
-    listeners = listen_on_all(
-        descriptors, ctx, options, what=lambda fd: _what(mode, fd, handed.free[fd])
-    )
-    for descriptor in descriptors:
-        del handed.free[descriptor]
-    return listeners
+    with _lock:
+        handed = _take()
+        descriptors = _chosen(mode, handed)
+        listeners = listen_on_all(
+            descriptors, ctx, options, what=lambda fd: _what(mode, fd, handed.free[fd])
+        )
+        for descriptor in descriptors:
+            del handed.free[descriptor]
+        return listeners
 
 
 def _chosen(mode: server.Systemd, handed: _Handed) -> list[int]:

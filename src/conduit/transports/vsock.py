@@ -113,7 +113,7 @@ def _hint(what: str, number: int, cid: int, port: int) -> str:
         case errno.EACCES | errno.EPERM if listening and port <= _HIGHEST_RESERVED_PORT:
             return f"ports up to {_HIGHEST_RESERVED_PORT} need the right to bind reserved ports"
         case errno.ECONNRESET:
-            return f"nobody listens on port {port} there"
+            return f"nobody listens on port {port} there, or has room for another client"
         case errno.EHOSTUNREACH | errno.ENETUNREACH:
             return f"there is no machine with the CID {cid}"
         case errno.ETIMEDOUT:
