@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -27,6 +30,27 @@ LOOPS = ("asyncio", "uvloop")
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     """Every async test runs on both loops."""
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Limit the time of an async test by its loop.
+
+    The limit of pytest-timeout comes as a signal, which uvloop does not hear of while it waits.
+    """
+    function = getattr(item, "obj", None)
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+        item.obj = _limited(function, seconds - 5 if seconds > 10 else seconds / 2)
+
+
+def _limited(test: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> Any:
+        async with asyncio.timeout(seconds):
+            return await test(*args, **kwargs)
+
+    return limited
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -77,7 +77,7 @@ def serving(files: Files, **options):
 async def connected(srv, ctx, hostname="localhost"):
     """A client that is not to be recognized."""
     target = client.TLS(hostname, LOCAL, port_of(srv))
-    async with conduit.connect(target, ctx=replace(ctx, tls_loaded={})) as triple:
+    async with conduit.connect(target, ctx=replace(ctx)) as triple:
         yield triple
 
 

@@ -59,7 +59,7 @@ async def test_both_take_an_s_expression(socket_path):
             where = srv.endps[0]
             for target in (where, conduit.endp_to_client(where)):
                 to_sexp = conduit.sexp_of_endp if target is where else conduit.sexp_of_client
-                written = conduit.sexp.to_string(to_sexp(target))
+                written = conduit.sexp.to_string(to_sexp(target))  # type: ignore[arg-type]
                 async with conduit.connect(written) as (_, ic, _):
                     assert await ic.read() == b"hello"
 

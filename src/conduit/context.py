@@ -58,8 +58,10 @@ class Context:
     keepalive: float | None = None
     key_log: str | None = None
     pid: int = field(default_factory=os.getpid, repr=False)
-    tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
-    """What TLS stacks have loaded for it, also for contexts that are derived from it."""
+    tls_loaded: dict[object, object] = field(
+        default_factory=dict[object, object], init=False, compare=False, repr=False
+    )
+    """What TLS stacks have loaded for it."""
 
     def __post_init__(self) -> None:
         # Here, so that dataclasses.replace checks it as well. A NaN compares as false, too.

@@ -87,7 +87,14 @@ def test_time_to_connect(seconds, text):
 
 @pytest.mark.parametrize(
     ("rate", "text"),
-    [(1_000, "0.0 MB/s"), (9.9e6, "9.9 MB/s"), (12e6, "12 MB/s"), (9.997e8, "1.0 GB/s")],
+    [
+        (1_000, "0.0 MB/s"),
+        (9.9e6, "9.9 MB/s"),
+        (12e6, "12 MB/s"),
+        (9.997e8, "1.0 GB/s"),
+        (9.94e9, "9.9 GB/s"),
+        (9.96e9, "10 GB/s"),
+    ],
 )
 def test_speed(rate, text):
     row = Row(server="", address="a", connect_seconds=1.0, sent=int(rate), transfer_seconds=1.0)

@@ -89,8 +89,12 @@ class Listening:
 
 def listening_port(pid: int) -> int:
     """The TCP port that a process listens on, as the kernel knows it."""
-    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
-    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+        except FileNotFoundError:
+            pass  # it closed this one meanwhile
     for port, inode in _listening_on_tcp():
         if inode in inodes:
             return port

@@ -45,7 +45,7 @@ async def test_get_and_keep_alive(curl, papers, version):
         facts = await srv.met.get()
         assert (facts.version, facts.alpn, facts.sni) == (version, "http/1.1", "localhost")
         assert srv.met.empty()
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 async def test_new_connections_take_the_session_up_again(curl, papers, version):
@@ -61,7 +61,7 @@ async def test_new_connections_take_the_session_up_again(curl, papers, version):
 async def test_download(curl, papers, version, path):
     async with serving(papers, http) as srv:
         assert await run(*curl(version, f"https://localhost:{srv.port}{path}")) == BIG
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 async def test_upload(curl, papers, version, tmp_path):
@@ -145,6 +145,6 @@ async def test_tls_in_tls(curl, papers, version):
         trusts = "--proxy-cacert", papers.ca_file
         out = await run(*curl(version, *through, *trusts, "https://far.example/big"))
         assert out == BIG
-        assert srv.errors.empty()
+    assert srv.errors.empty()
     [facts] = told
     assert (facts.version, facts.sni) == (version, "far.example")

@@ -55,7 +55,7 @@ async def test_client(gnutls_cli, papers, version):
         facts = await srv.met.get()
         assert (facts.version, facts.sni, facts.alpn) == (version, "localhost", "h2")
         assert await srv.left.get() == b"hello\nthere\n"
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 async def test_client_with_a_certificate(gnutls_cli, papers, version):

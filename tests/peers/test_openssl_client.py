@@ -51,7 +51,7 @@ async def test_dialogue(s_client, papers, version):
         assert (facts.peer_certificate, facts.resumed) == (None, False)
         # Its goodbye is a proper end.
         assert await srv.left.get() == b"hello\nthere\n"
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 async def test_our_goodbye_reaches_it_after_all_that_was_written(s_client, papers, version):

@@ -32,7 +32,7 @@ async def test_its_end_comes_before_our_reply(connects, papers, version):
     async with serving(papers, digest) as srv:
         assert await run(*connects(srv.port), stdin=request) == digest_reply(request)
         assert (await srv.met.get()).version == version
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 async def test_our_end_comes_before_its_request(connects, papers):
@@ -47,7 +47,7 @@ async def test_our_end_comes_before_its_request(connects, papers):
 
     async with serving(papers, hasty) as srv:
         assert await run(*connects(srv.port), stdin=request) == reply
-        assert srv.errors.empty()
+    assert srv.errors.empty()
     assert got == [request]
 
 

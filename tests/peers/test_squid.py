@@ -1,7 +1,9 @@
 """TLS through a real proxy, which is itself reached by TLS: TLS in TLS, by `client.TLSTunnel`."""
 
+import os
 import signal
 from contextlib import asynccontextmanager
+from glob import glob
 
 import pytest
 
@@ -43,15 +45,21 @@ def squid(program, papers):
                 plain=plain, secure=secure, crt_file=own.crt_file, key_file=own.key_file
             )
             file.write_text(text)
-            command = path, "-N", "-f", str(file)
-            # It has nothing to lose, and would take a second to leave in order.
+            # Shared memory is found by the name of the service, which no other may have therefore.
+            name = f"conduit{secure}"
+            command = path, "-N", "-n", name, "-f", str(file)
+            # To leave in order would take it a second.
             talk = Talking(*command, says="Accepting HTTPS Socket", ends_by=signal.SIGKILL)
-            async with talk:
-                await until_listening(plain, secure)
-                yield {
-                    "http": client.TCP("127.0.0.1", plain),
-                    "https": client.TLS("localhost", "127.0.0.1", secure),
-                }
+            try:
+                async with talk:
+                    await until_listening(plain, secure)
+                    yield {
+                        "http": client.TCP("127.0.0.1", plain),
+                        "https": client.TLS("localhost", "127.0.0.1", secure),
+                    }
+            finally:
+                for left in glob(f"/dev/shm/{name}-*"):
+                    os.unlink(left)
 
     return start
 
@@ -87,7 +95,7 @@ async def test_tunnel(squid, papers, scheme):
         assert oc.is_closing()
         await oc.wait_closed()
         assert (await srv.met.get()).sni == "far.example"
-        assert srv.errors.empty()
+    assert srv.errors.empty()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

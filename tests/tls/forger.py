@@ -41,6 +41,9 @@ class Forger:
         self._heard = bytearray()
         self._said = bytearray()
         self.done = False
+        # For what is sent: the latest secret (of TLS 1.3), and the number of the next record.
+        self._secret = self._key = self._iv = b""
+        self._number = 0
 
     def close(self) -> None:
         """Let go of the log."""
@@ -67,7 +70,7 @@ class Forger:
         self._in.write(data)
         got = b""
         try:
-            while more := self._tls.read(65536):
+            while more := bytes(self._tls.read(65536)):
                 got += more
         except ssl.SSLWantReadError:
             pass
@@ -98,11 +101,11 @@ class Forger:
         return self.seal(HANDSHAKE, bytes(self._said[5 : 5 + size]))
 
     def _take_keys(self) -> None:
-        log = dict(
-            (line.split()[0], bytes.fromhex(line.split()[2]))
+        log = {
+            line.split()[0]: bytes.fromhex(line.split()[2])
             for line in self._key_log.read_text().splitlines()
             if not line.startswith("#")
-        )
+        }
         if self._tls13:
             self._use(log["CLIENT_TRAFFIC_SECRET_0"])
             return

@@ -10,6 +10,7 @@ import pytest
 import conduit
 from conduit import TLSError
 from conduit.channels import wire_of
+from conduit.channels.wire import below_of
 from conduit.testing import memory_pair
 from conduit.transports.tls import flow_over
 from conduit.transports.tls import secured as secure
@@ -74,7 +75,8 @@ async def flow(loaded, forger):
 def kept(triple) -> int:
     """What a flow of TLS has in memory."""
     upper = wire_of(triple.oc)
-    below = upper.transport.below
+    below = below_of(upper.transport)
+    assert below is not None
     return len(upper.buffer) + upper.backlog + len(below.buffer) + below.backlog
 
 
@@ -111,7 +113,7 @@ async def test_key_updates_without_reading_the_answers(flow, forger):
 
 @over_tls12
 async def test_renegotiation_is_refused_time_and_again(flow, forger):
-    made, (_, their_ic, their_oc) = flow
+    made, (_, _, their_oc) = flow
     reading = asyncio.create_task(made.ic.read(5))
     sent = await flood(their_oc, forger.hello_again)
     assert sent < 4 * 1024 * 1024 or made.oc.is_closing()
@@ -127,7 +129,7 @@ async def test_renegotiation_is_refused_time_and_again(flow, forger):
 @pytest.mark.parametrize("kind", [ALERT, DATA], ids=["warnings", "empty records"])
 async def test_records_that_say_nothing(flow, forger, kind):
     """A few are ignored; a flood ends the flow."""
-    made, (_, their_ic, their_oc) = flow
+    made, (_, _, their_oc) = flow
     content = bytes([1, 90]) if kind == ALERT else b""  # user_canceled, of no meaning
     their_oc.write(forger.seal(kind, content) + forger.seal(DATA, b"hello"))
     assert await made.ic.readexactly(5) == b"hello"

@@ -15,6 +15,9 @@ from tests.tls.flows import NAME, NAMES, Kinds
 
 DATA = random.Random(2).randbytes(2_000_000)
 
+# Each way to begin TLS, over each transport that differs; the checker takes its time.
+CHECKED = ["tcp", "unix", "tls_in_tls", "start_tls", "tunnel_over_tls", "tls_in_tls_in_tls"]
+
 SLOW = "close_ends_although_the_peer_stays"
 
 
@@ -33,6 +36,7 @@ def kinds(identities, ctx, socket_path):
     return Kinds(identities, ctx, socket_path)
 
 
+@pytest.mark.parametrize("kind", CHECKED)
 async def test_the_channels_keep_their_promises(kinds, kind, monkeypatch):
     def make():
         return kinds.by(kind)

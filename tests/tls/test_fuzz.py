@@ -59,7 +59,7 @@ def exchange(session, up, down):
 
 
 @given(plans, plans, pieces)
-@settings(fuzzed, max_examples=150)
+@settings(fuzzed, max_examples=60)
 def test_engines(loaded, up, down, sizes):
     session = loaded.session()
     exchange(session, Mangler(up, sizes), Mangler(down, sizes))
@@ -77,7 +77,7 @@ def test_engines(loaded, up, down, sizes):
 
 
 @given(st.binary(max_size=3000), st.booleans())
-@settings(fuzzed, max_examples=60)
+@settings(fuzzed, max_examples=40)
 def test_garbage_alone(loaded, garbage, to_client):
     session = loaded.session()
     session.client.take(b"")
@@ -100,7 +100,7 @@ class TestFlows:
         monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
 
         @given(plans, pieces, st.booleans())
-        @settings(fuzzed, max_examples=50)
+        @settings(fuzzed, max_examples=25)
         def fuzz(plan, sizes, leaves):
             asyncio.run(attack(loaded.session(), role, Mangler(plan, sizes), leaves))
 
@@ -140,7 +140,7 @@ async def handle(below, engine):
     try:
         async with asyncio.timeout(0.2):
             ctx = conduit.Context(close_timeout=0.2)
-            f, ic, oc = await secure(
+            _, ic, oc = await secure(
                 below, engine, ctx, lambda _: flow_over(below.flow, NAME), what="a test"
             )
     except (OSError, EOFError) as failed:

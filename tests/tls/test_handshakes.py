@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from conduit.testing import Memory, memory_pair
 from conduit.transports.tls import secured as secure
 from tests.bare_client import BareClient
 from tests.event_log import until
-from tests.tls.flows import NAME
+from tests.tls.flows import NAME, carrier, tls_to
 from tests.tls.session import End, load
 
 
@@ -40,7 +41,12 @@ async def greet(f, ic, oc):
 
 
 def address(srv):
-    return client.TLS(NAME, srv.endps[0].endp.ip, srv.endps[0].endp.port)
+    return tls_to(srv)
+
+
+async def active(srv):
+    """Wait for its first client."""
+    await until(lambda: srv.active == 1)
 
 
 async def greeted(srv, ctx):
@@ -70,12 +76,12 @@ async def vanishing(where, engine, chance):
 @pytest.mark.alone
 async def test_clients_that_vanish_leave_nothing(peers, mode, ctx):
     chance = random.Random(4)
-    failures = []
+    failures: list[BaseException] = []
     tasks = len(asyncio.all_tasks())
     async with conduit.listen(
         mode, greet, ctx=ctx, max_active=50, on_exn=failures.append, handshake_timeout=10
     ) as srv:
-        where = srv.endps[0].endp
+        where = carrier(srv)
         for _ in range(1024 // 64):
             engines = [peers.client.engine(NAME, None) for _ in range(64)]
             await asyncio.gather(*(vanishing(where, engine, chance) for engine in engines))
@@ -88,11 +94,11 @@ async def test_clients_that_vanish_leave_nothing(peers, mode, ctx):
 
 
 async def test_a_silent_client_is_dropped_and_holds_up_nobody(mode, ctx):
-    failures = []
+    failures: list[BaseException] = []
     async with conduit.listen(
         mode, greet, ctx=ctx, handshake_timeout=0.3, on_exn=failures.append
     ) as srv:
-        bare = [BareClient(srv.endps[0].endp) for _ in range(20)]
+        bare = [BareClient(carrier(srv)) for _ in range(20)]
         try:
             assert await greeted(srv, ctx)
             assert srv.active >= 20
@@ -109,22 +115,25 @@ async def test_a_silent_client_is_dropped_and_holds_up_nobody(mode, ctx):
             assert "handshake_timeout=0.3" in str(failure)
 
 
+async def dribble(bare, data):
+    for byte in data:
+        await bare.say(bytes([byte]))
+        await asyncio.sleep(0.02)
+
+
 async def test_a_handshake_byte_by_byte_has_no_more_time(mode, ctx, peers):
-    failures = []
+    failures: list[BaseException] = []
     engine = peers.client.engine(NAME, None)
     End(engine).take(b"")
     hello = engine.to_send()
     async with conduit.listen(
         mode, greet, ctx=ctx, handshake_timeout=0.3, on_exn=failures.append
     ) as srv:
-        with BareClient(srv.endps[0].endp) as bare:
+        with BareClient(carrier(srv)) as bare:
             loop = asyncio.get_running_loop()
             started = loop.time()
             with pytest.raises(ConnectionError):
-                for byte in hello:
-                    await bare.say(bytes([byte]))
-                    await asyncio.sleep(0.02)
-                await bare.say(hello)
+                await dribble(bare, hello)
             assert loop.time() - started < 5
         await until(lambda: bool(failures))
         assert isinstance(failures[0], TimeoutError)
@@ -133,8 +142,8 @@ async def test_a_handshake_byte_by_byte_has_no_more_time(mode, ctx, peers):
 async def test_a_stop_cancels_handshakes(mode, ctx):
     for drain in (0, 0.05):
         async with conduit.listen(mode, greet, ctx=ctx) as srv:
-            with BareClient(srv.endps[0].endp) as bare:
-                await until(lambda srv=srv: srv.active == 1)
+            with BareClient(carrier(srv)) as bare:
+                await active(srv)
                 await srv.stop(drain=drain)
                 assert srv.active == 0
                 assert await bare.gone()
@@ -178,7 +187,8 @@ async def steps(make):
 async def test_connecting_can_be_cancelled_at_every_step(identities, ctx, layers, monkeypatch):
     monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
     key = identities.server()
-    mode = target = Memory("a name")
+    mode: Any = Memory("a name")
+    target: Any = mode
     for _ in range(layers):
         mode = server.TLSOver(mode, key.crt_file, key.key_file, None)
         target = client.TLSOver(NAME, target)
@@ -205,8 +215,8 @@ async def test_connecting_can_be_cancelled_at_every_step(identities, ctx, layers
 async def test_a_handshake_over_a_flow_can_be_cancelled_at_every_step(peers, role, monkeypatch):
     monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
     cancelled = 0
-    flows = []
-    others = []
+    flows: list[Any] = []
+    others: list[asyncio.Task[Any]] = []
 
     def secured(below, engine):
         settings = conduit.Context(close_timeout=1)

@@ -6,14 +6,15 @@ import asyncio
 import hashlib
 import logging
 import random
+from typing import Any
 
 import pytest
 
 import conduit
-from conduit import client, events, server
-from conduit.channels import wire_of
+from conduit import events, server
+from conduit.channels import wire, wire_of
 from tests.event_log import EventLog, until
-from tests.tls.flows import NAME, Kinds
+from tests.tls.flows import Kinds, tls_to
 
 DATA = random.Random(3).randbytes(1024 * 1024)
 
@@ -37,12 +38,14 @@ def kinds(identities, ctx, socket_path):
 def kept(triple) -> int:
     """What a flow and all that are below it have in memory."""
     size, found = 0, wire_of(triple.oc)
+    layer: Any
     while True:
-        below = getattr(found.transport, "below", None)
+        layer = found.transport
+        below = wire.below_of(layer)
         size += len(found.buffer) + found.held_size
         if below is None:
-            return size + found.transport.get_write_buffer_size()
-        size += len(found.transport._unencrypted)
+            return size + int(layer.get_write_buffer_size())
+        size += len(layer._unencrypted)
         found = below
 
 
@@ -108,6 +111,12 @@ async def test_many_small_writes_arrive_in_order(kinds, kind):
         assert await ends.server.ic.read() == b"".join(lines)
 
 
+async def write_on(oc):
+    while True:
+        oc.write(b"x")
+        await oc.drain()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_writing_to_a_peer_that_is_gone_fails(kinds, kind):
     """Also where a drain would never have to wait."""
@@ -117,9 +126,7 @@ async def test_writing_to_a_peer_that_is_gone_fails(kinds, kind):
             goner.oc.transport.abort()
             await goner.oc.wait_closed()
             with pytest.raises(ConnectionError):
-                while True:
-                    writer.oc.write(b"x")
-                    await writer.oc.drain()
+                await write_on(writer.oc)
             with pytest.raises(ConnectionError):
                 await writer.oc.write(b"x")
             assert writer.oc.is_closing()
@@ -180,8 +187,7 @@ async def test_a_reply_arrives_whole_though_the_request_was_half_read(identities
     patient = conduit.Context(tls_authenticator=identities.trust)
     mode = server.TLS(key.crt_file, key.key_file, None, 0, ip="127.0.0.1")
     async with conduit.listen(mode, handler, ctx=patient) as srv:
-        found = srv.endps[0]
-        target = client.TLS(NAME, found.endp.ip, found.endp.port)
+        target = tls_to(srv)
         for _ in range(20):
             async with conduit.connect(target, ctx=patient) as (_, ic, oc):
                 oc.write(DATA[:200_000])
@@ -201,8 +207,7 @@ async def test_a_flow_on_which_nothing_moves_is_closed(identities, ctx):
 
     mode = server.TLS(key.crt_file, key.key_file, None, 0, ip="127.0.0.1")
     async with conduit.listen(mode, handler, ctx=ctx, idle_timeout=0.3) as srv:
-        found = srv.endps[0]
-        target = client.TLS(NAME, found.endp.ip, found.endp.port)
+        target = tls_to(srv)
         async with conduit.connect(target, ctx=ctx) as (_, ic, oc):
             for _ in range(10):
                 oc.write(b"x")

@@ -9,9 +9,9 @@ import traceback
 import pytest
 
 import conduit
-from conduit import OwnKey, TLSError, client, server
+from conduit import OwnKey, TLSError, server
 from conduit.testing import self_signed
-from tests.tls.flows import NAME
+from tests.tls.flows import NAME, tls_to
 from tests.tls.session import load
 
 PASSWORD = "correct horse battery staple"
@@ -95,7 +95,7 @@ async def test_nothing_is_logged(encrypted, identities, caplog):
     mode = server.TLS(key.crt_file, key.key_file, key.password, 0, ip="127.0.0.1")
     with caplog.at_level(logging.DEBUG):
         async with conduit.listen(mode, handler, ctx=ctx, client_auth="required") as srv:
-            target = client.TLS(NAME, srv.endps[0].endp.ip, srv.endps[0].endp.port)
+            target = tls_to(srv)
             async with conduit.connect(target, ctx=ctx) as (_, ic, _):
                 assert await ic.read() == b""
             for refused in (stranger, conduit.Context(tls_authenticator=identities.trust)):

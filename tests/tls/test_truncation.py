@@ -64,7 +64,7 @@ class Cut:
         self.ctx = conduit.Context(**settings)
 
     async def run(self, after=None, how="eof"):
-        """What the side has read at the end; raises what it failed with. And how many bytes came."""
+        """What the side has read, and of how many bytes; raises what it failed with."""
         session = self.loaded.session()
         cut = Faults() if after is None else Faults(cut_after=after, cut=how)
         pair = memory_pair()
@@ -88,7 +88,7 @@ class Cut:
         return result, wire_of(pair[heard].oc).bytes_in
 
     async def _side(self, below, engine, listens):
-        f, ic, oc = await secure(
+        _, ic, oc = await secure(
             below, engine, self.ctx, lambda _: flow_over(below.flow, NAME), what="a test"
         )
         if not listens:

@@ -319,5 +319,5 @@ def _speed(size: int, seconds: float) -> str:
     """How fast `size` bytes went; both ways count."""
     rate = size / seconds / 1_000_000 if seconds else 0.0
     if rate >= 999.5:
-        return f"{rate / 1000:.1f} GB/s"
+        return f"{rate / 1000:.1f} GB/s" if rate < 9950 else f"{rate / 1000:.0f} GB/s"
     return f"{rate:.0f} MB/s" if rate >= 9.95 else f"{rate:.1f} MB/s"

@@ -62,8 +62,8 @@ class TLSTransport(asyncio.Transport):
         self._closing = False
         self._paused = False
         self._choked = False
-        # Written, and not given to the engine yet: only while the wire below has enough. What is left
-        # when the flow ends stays until that is told, as unsent.
+        # Written, and not given to the engine yet: only while the wire below has enough. What is
+        # left when the flow ends stays until that is told, as unsent.
         self._unencrypted: memoryview = _NOTHING
         self._facts: Facts | None = None
         above.connection_made(self)
@@ -296,11 +296,14 @@ class TLSTransport(asyncio.Transport):
             self._send_answers()
             self._end_handshake(error)
             return
-        self._send_answers()
-        if done:
-            self._end_handshake(None)
-            # Whoever has finished may have gone on speaking.
-            self._take_in()
+        if not done:
+            self._send_answers()
+            return
+        self._end_handshake(None)
+        # Whoever has finished may have gone on speaking.
+        self._take_in(answers_later=True)
+        # After the task that waited has had its turn: what it writes first goes in the same packet.
+        self.below.loop.call_soon(self._send_answers)
 
     def _end_handshake(self, error: BaseException | None) -> None:
         handshaking, self._handshaking = self._handshaking, None
@@ -313,7 +316,7 @@ class TLSTransport(asyncio.Transport):
 
     # Data.
 
-    def _take_in(self) -> None:
+    def _take_in(self, answers_later: bool = False) -> None:
         """Decrypt what has come, and hand it up."""
         engine = self._engine
         try:
@@ -321,7 +324,7 @@ class TLSTransport(asyncio.Transport):
         except TLSError as error:
             self._fail(error)
             return
-        answers = engine.to_send()
+        answers = b"" if answers_later else engine.to_send()
         if answers:
             self.below.send(answers)
             if self.below.writing_paused and not self._choked:
