@@ -8,11 +8,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import conduit
-from conduit import _notify, server
+from conduit import _notify, server, transports
 from conduit._notify import Notifier
 from tests.child_program import LOOPS, ChildProgram
 
@@ -110,22 +111,42 @@ async def test_serve_tells_it_too(supervised):
     assert supervised.has_heard() == ["STOPPING=1"]
 
 
-async def test_several_servers_are_one_program(supervised, socket_path):
+class Slow:
+    """A way to be reached that takes its time to listen."""
+
+    def __init__(self) -> None:
+        self.may_listen = asyncio.Event()
+
+
+class SlowTransport:
+    async def connect(self, *args):
+        raise NotImplementedError
+
+    async def listen(self, mode, ctx, options):
+        await mode.may_listen.wait()
+        return await transports.listen(LOOPBACK, ctx, options)
+
+
+transports.register(Slow, SlowTransport())
+
+
+async def test_several_servers_are_one_program(supervised):
     """Ready when all have begun that were started together, stopping when the last stops."""
     one, two = asyncio.Event(), asyncio.Event()
-    starting = asyncio.gather(
-        conduit.serve(LOOPBACK, greet, stop=one),
-        # This one listens later, since it binds in a thread.
-        conduit.serve(server.UnixDomainSocket(f"{socket_path}-two"), greet, stop=two),
+    slow: Any = Slow()
+    serving = asyncio.gather(
+        conduit.serve(LOOPBACK, greet, stop=one), conduit.serve(slow, greet, stop=two)
     )
-    assert await asyncio.to_thread(supervised.hears) == "READY=1"
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(f"{socket_path}-two")
+    await turns(10)
+    assert supervised.has_heard() == []
+    slow.may_listen.set()
+    await turns(10)
+    assert supervised.has_heard() == ["READY=1"]
     one.set()
     await turns(10)
     assert supervised.has_heard() == []
     two.set()
-    await starting
+    await serving
     assert supervised.has_heard() == ["STOPPING=1"]
 
 

@@ -261,6 +261,15 @@ async def test_successor_that_dies_before_it_is_ready_changes_nothing(
     assert "nothing was handed over" in caplog.text
     assert not os.path.exists(path)
     assert not os.path.exists(socket_path)
+    # And without a next one, the names go with it.
+    async with Served(mode, greeting(b"old")):
+        with await ask(path) as sock:
+            _, got = await descriptors.receive(sock)
+        descriptors.close_all(got)
+        while len(caplog.messages) < 4:  # noqa: ASYNC110 (a log tells nobody)
+            await asyncio.sleep(0)
+    assert not os.path.exists(path)
+    assert not os.path.exists(socket_path)
 
 
 async def test_successor_that_stops_before_it_is_ready_leaves_the_names(socket_path, monkeypatch):
