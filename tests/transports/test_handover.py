@@ -65,8 +65,9 @@ class Served:
 
 
 async def appears(path: str) -> None:
-    """Wait until there is such a file; nothing tells of it, and a thread makes it."""
-    while not os.path.exists(path):  # noqa: ASYNC110
+    """Wait until a server listens there; nothing tells of it, and a thread sees to it."""
+    # Its lock file goes when it listens.
+    while not os.path.exists(path) or os.path.exists(f"{path}.lock"):  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 
@@ -270,6 +271,22 @@ async def test_successor_that_dies_before_it_is_ready_changes_nothing(
             await asyncio.sleep(0)
     assert not os.path.exists(path)
     assert not os.path.exists(socket_path)
+
+
+async def test_successor_that_takes_its_time_is_told_of(socket_path, monkeypatch, caplog):
+    monkeypatch.setattr("conduit.transports.offer._SECONDS_TO_SERVE", 0.01)
+    async with Served(server.Handover(socket_path, LOOPBACK), greeting(b"old")) as old:
+        with await ask(socket_path) as sock:
+            _, got = await descriptors.receive(sock)
+            while not caplog.messages:  # noqa: ASYNC110 (a log tells nobody)
+                await asyncio.sleep(0.001)
+            assert f"process {os.getpid()} has had the sockets for 0.01 s" in caplog.text
+            # It may still begin.
+            await descriptors.send(sock, {"ready": 1})
+            assert "yours" in (await descriptors.receive(sock))[0]
+            await old.task
+        descriptors.close_all(got)
+    os.unlink(socket_path)
 
 
 async def test_successor_that_stops_before_it_is_ready_leaves_the_names(socket_path, monkeypatch):

@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Any
 
+from ..channels.names import PeerCredentials, peer_credentials
 from .base import Listener, ListenOptions, Shared
 from .descriptors import MOST, check_same_user, readable, receive, send
 from .unix import Bound, bind
@@ -19,6 +20,10 @@ PRIVATE = ListenOptions(backlog=16, unix_mode=0o600)
 
 # How long one that connects may take to say what it wants; then the next one has its turn.
 _SECONDS_TO_ASK = 10.0
+
+# After how long one that has the sockets, and does not serve them yet, is told of. It is waited for
+# all the same: as long as it lives, it may begin.
+_SECONDS_TO_SERVE = 30.0
 
 # When a successor could not be answered, for want of descriptors.
 _PAUSE_SECONDS = 1.0
@@ -116,6 +121,9 @@ class Offer:
             await send(sock, {"refused": f"{len(shared)} sockets are more than {MOST}"})
             raise OSError(f"{len(shared)} sockets are more than {MOST}")
         self.lend(True)
+        late = asyncio.get_running_loop().call_later(
+            _SECONDS_TO_SERVE, self._complain, peer_credentials(sock)
+        )
         try:
             told = [{"file": one.file, "identity": one.identity} for one in shared]
             await send(sock, {"sockets": told}, [one.fd for one in shared])
@@ -128,10 +136,21 @@ class Offer:
             # It has gone, and what it had with it. Cancelled, we cannot know.
             self.lend(False)
             raise
+        finally:
+            late.cancel()
         try:
             await send(sock, {"yours": os.getpid()})
         except OSError:
             pass  # It serves all the same.
+
+    def _complain(self, peer: PeerCredentials | None) -> None:
+        logger.warning(
+            "%s: process %s has had the sockets for %g s and does not serve yet; this one goes on, "
+            "and nobody else can follow it until then",
+            self._path,
+            "?" if peer is None else peer.pid,
+            _SECONDS_TO_SERVE,
+        )
 
 
 def file_of(told: Any) -> tuple[str, tuple[int, int]] | None:

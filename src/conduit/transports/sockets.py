@@ -91,7 +91,7 @@ class SocketArrival(Arrival):
         """As every arrival; there is no handshake."""
         loop = asyncio.get_running_loop()
         sock = self._sock
-        if sock.family == AF_VSOCK:
+        if isinstance(self._listener, endp.Vsock):
             sock = self._sock = for_loops(sock)
         fd = sock.fileno()
         wire = Wire(loop, self._ctx.close_timeout, on_closed)

@@ -1,4 +1,4 @@
-"""vsock: between a virtual machine and its host, and within one machine; Linux, vsock(7).
+"""Sockets between a virtual machine and its host, or within one machine: vsock(7) of Linux.
 
 A context identifier (CID) says which machine, a port what on it. 2 is the host, 1 the machine
 itself, and 2**32 - 1 any of this machine's.
