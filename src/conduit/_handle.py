@@ -99,6 +99,7 @@ class Connection:
             triple = await self._open(arrival)
         except Exception as error:
             self._report(error, "handshake" if arrival.handshakes else "opening the connection")
+            await arrival.finish()
             return
         self._triple = triple
         if events.observers:

@@ -9,7 +9,7 @@ import time
 from . import endp, events, flow
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
-from .errors import AddressError
+from .errors import AddressError, TLSError
 from .tls.engine import Engine
 from .tls.keys import OwnKey
 from .tls.layer import TLSTransport
@@ -21,6 +21,7 @@ from .transports.tls import (
     check_unread,
     check_usable,
     client_credentials,
+    closed,
     flow_over,
     naming,
     secured,
@@ -140,7 +141,11 @@ async def upgrade(
     layer = TLSTransport(below, engine, wire)
     started = time.perf_counter()
     async with asyncio.timeout(handshake_timeout):
-        await layer.handshake()
+        try:
+            await layer.handshake()
+        except TLSError:
+            await closed(below)
+            raise
     if wire.flow is not None:
         wire.flow = flow_over(wire.flow, hostname or "localhost")
         if events.observers:

@@ -51,6 +51,9 @@ def test_in_any_records_and_any_pieces(size):
     [
         b"GET / HTTP/1.1",
         b"\x80",
+        b"\x16\x03\x01RCPT TO:",  # a record longer than any
+        b"\x16\x03\x01\0\0",  # an empty one
+        b"\x16\x02\x01\0\1",  # of SSL 2
         b"\x16\x03\x01\x00\x04\x02\0\0\0",
         b"\x16\x03\x01\0\x04\1\xff\xff\xff",
     ],

@@ -9,7 +9,9 @@ from __future__ import annotations
 _HANDSHAKE = 22
 _CLIENT_HELLO = 1
 _SERVER_NAME = 0
+_MAJOR_VERSION = 3
 _RECORD_HEADER = 5
+_LONGEST_RECORD = 16_384
 _MESSAGE_HEADER = 4
 
 # What OpenSSL takes (SSL3_RT_MAX_PLAIN_LENGTH and more); beyond, let it refuse it.
@@ -34,6 +36,8 @@ class HelloReader:
         rest += data
         while len(rest) >= _RECORD_HEADER and rest[0] == _HANDSHAKE:
             size = _RECORD_HEADER + int.from_bytes(rest[3:5])
+            if rest[1] != _MAJOR_VERSION or not 0 < size - _RECORD_HEADER <= _LONGEST_RECORD:
+                return True
             if len(rest) < size:
                 return False
             message += rest[_RECORD_HEADER:size]

@@ -65,8 +65,17 @@ class Arrival(ABC):
         """Make channels of it.
 
         on_closed: called when the flow is closed and has given back what it held; not when this
-        raises. Raises what a handshake raises; then, and when it is cancelled, all is closed.
+        raises. Raises what a handshake raises; then, and when it is cancelled, all is closed, or
+        will be when `finish` returns.
         """
+
+    async def finish(self) -> None:
+        """Wait for the end of what `open` has begun to close when it raised.
+
+        So an error can be told at once, though the peer may take its time to hear of it. Cancelled,
+        it closes what is left at once.
+        """
+        return
 
     @abstractmethod
     def discard(self) -> None:
