@@ -702,6 +702,49 @@ def test_successor_killed_at_the_worst_moment_is_survived(socket_path):
             assert "nothing was handed over" in complaints
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_successor_without_room_for_the_sockets_says_so(loop, socket_path):
+    poor = """
+        import os, resource, sys, conduit
+
+        async def handler(f, ic, oc):
+            pass
+
+        async def main():
+            # Room for the connection to the process before, and for one of the two sockets.
+            used = max(map(int, os.listdir("/proc/self/fd")))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + 2, used + 2))
+            spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(used) if fits()]
+            for fd in spare[-2:]:
+                os.close(fd)
+            try:
+                await conduit.serve(conduit.server.Handover(sys.argv[1]), handler)
+            except OSError as error:
+                print(error)
+
+        def fits():
+            try:
+                os.close(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                return False
+            return True
+
+        # What it needs is there before the room is short.
+        from conduit.transports import handover
+        conduit.run(main())
+    """
+    with ChildProgram(PROGRAM, socket_path, loop=loop) as first:
+        port = int(first.line())
+        with ChildProgram(poor, socket_path, loop=loop) as second:
+            status, printed, complaints = second.end()
+        assert (status, complaints) == (0, "")
+        assert "not all descriptors came" in printed
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.settimeout(10)
+            sock.sendall(b"?\n")
+            assert sock.recv(100) == b"%d\n" % first.process.pid
+
+
 def test_log_is_quiet_in_an_orderly_handover(socket_path, caplog):
     async def main():
         mode = server.Handover(socket_path, LOOPBACK)

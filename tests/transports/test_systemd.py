@@ -13,6 +13,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import conduit
 from conduit import client, endp, server, testing
@@ -169,6 +171,37 @@ async def test_what_is_not_for_this_process_is_ignored(hand_over, variables, wor
         assert words in await refusal(server.Systemd("a"), conduit.UnsupportedTransport)
         os.fstat(number)
     assert "LISTEN_PID" not in os.environ
+
+
+ENVIRONMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=()), max_size=20)
+
+
+@given(
+    pid=st.just("mine") | ENVIRONMENT,
+    count=st.integers(0, 9).map(str) | ENVIRONMENT,
+    names=st.lists(st.sampled_from(["a", "b", "", "é", " "])).map(":".join) | ENVIRONMENT,
+)
+def test_whatever_the_environment_says_is_read(pid, count, names):
+    told = {"LISTEN_PID": pid, "LISTEN_FDS": count, "LISTEN_FDNAMES": names}
+    if pid == "mine":
+        told["LISTEN_PID"] = str(os.getpid())
+    with socket.socket() as sock, pytest.MonkeyPatch.context() as patches:
+        # Of those that are said to be there, one is.
+        patches.setattr(systemd, "_FIRST", FIRST)
+        os.dup2(sock.fileno(), FIRST + 1)
+        try:
+            handed = systemd._read(told)
+        finally:
+            os.close(FIRST + 1)
+    if handed.free:
+        assert pid == "mine"
+        assert int(count) >= 2
+        assert handed.free.keys() == {FIRST + 1}
+        wanted = [*names.split(":"), "", ""][1] or "unknown"
+        assert handed.names == tuple(handed.free.values()) == (wanted,)
+    else:
+        assert handed.why_none
+        assert handed.names == ()
 
 
 async def test_without_sockets_it_says_how_to_start(hand_over, monkeypatch):

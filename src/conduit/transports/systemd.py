@@ -20,7 +20,7 @@ _FIRST = 3  # SD_LISTEN_FDS_START
 _UNNAMED = "unknown"  # what sd_listen_fds_with_names calls what has no name
 
 # More than any process may have open is a mistake, and would take long to close.
-_MOST = 1 << 20
+_MOST = 1 << 16
 
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
