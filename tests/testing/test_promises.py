@@ -374,7 +374,7 @@ class NeverGivesUp(Wire):
 
 
 class LingersForEver(Wire):
-    def _flushed(self):
+    def flushed(self):
         self.lingering = True
 
 
@@ -411,7 +411,7 @@ class NeverFails(Wire):
 
 
 class ForgetsDrains(Wire):
-    def _fail_drainers(self):
+    def fail_drainers(self):
         pass
 
 

@@ -27,7 +27,7 @@ def extra_info(transport: asyncio.BaseTransport, name: str, default: Any) -> Any
         return default if credentials is None else credentials
     try:
         value = transport.get_extra_info(name, default)
-    except (OSError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         # uvloop asks the socket only now, and it may be closed.
         return default
     if value is None:

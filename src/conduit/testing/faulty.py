@@ -89,6 +89,7 @@ class _FaultyTransport(BoundedTransport, Protocol):
         self._low, self._high = real.get_write_buffer_limits()
         self._out.held = self._writing_paused = wire.writing_paused
         wire.transport = self
+        wire.fd = -1
         wire.reading_paused = False
         # What the wire has and nobody has read goes through the faults as well.
         unread, wire.buffer = bytes(wire.buffer), b""

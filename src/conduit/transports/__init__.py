@@ -8,8 +8,9 @@ point in the group `conduit.transports`, named by the full name of the address c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
@@ -73,9 +74,16 @@ def register(address: type, transport: Transport) -> None:
     _known[address] = transport
 
 
-async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
+def connect(target: object, ctx: Context, attempts: Attempts) -> Coroutine[Any, Any, Triple]:
     """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
-    transport = _known.get(type(target)) or await _find(type(target), target)
+    transport = _known.get(type(target))
+    if transport is None:
+        return _connect_first(target, ctx, attempts)
+    return transport.connect(target, ctx, attempts)
+
+
+async def _connect_first(target: object, ctx: Context, attempts: Attempts) -> Triple:
+    transport = await _find(type(target), target)
     return await transport.connect(target, ctx, attempts)
 
 

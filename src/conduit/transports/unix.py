@@ -13,15 +13,16 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple, TypeAlias
 
-from .. import client, endp, events, flow, server
+from .. import client, endp, events, server
 from ..channels import Wire, pair
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
 from .base import Attempts, Listener, ListenOptions, Shared, Triple
-from .sockets import SocketListener
+from .sockets import SocketListener, is_uvloop, unix_endp, unix_flow
 
 # struct sockaddr_un, unix(7); a path ends with a NUL, an abstract name begins with one.
 _LONGEST_NAME = 107 if sys.platform == "linux" else 103
@@ -64,23 +65,42 @@ _LOCK_TIMEOUT = 5.0
 
 async def connect(target: client.UnixDomainSocket, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to the socket at a path; while the server's queue is full, wait for room in it."""
-    origin = endp.UnixDomainSocket(target.file)
+    file = target.file
+    origin = unix_endp(file)
     if events.observers:
         events.emit(events.Attempt(origin))
+    name = _name(file)
     loop = asyncio.get_running_loop()
+    wire = Wire(loop, ctx.close_timeout)
+    fd = -1
+    if type(name) is str and is_uvloop(loop) and hasattr(socket, "AF_UNIX"):
+        # Its own way costs least.
+        try:
+            transport, _ = await loop.create_unix_connection(lambda: wire, name)
+            fd = transport.get_extra_info("socket").fileno()
+        except BlockingIOError:
+            pass  # The queue is full.
+    if fd < 0:
+        fd = await _connect_when_there_is_room(name, wire)
+    wire.fd = fd
+    wire.flow = unix_flow(fd, file, origin)
+    return Triple(wire.flow, *pair(wire))
+
+
+async def _connect_when_there_is_room(name: str | bytes, wire: Wire) -> int:
+    """Not by the loop: asyncio takes a full queue for a connection, uvloop knows no abstract names.
+
+    Returns the descriptor.
+    """
     sock = _new_socket()
     try:
-        # Not by the loop's own connect: asyncio takes a full queue for a connection, and uvloop
-        # knows no abstract names.
-        await _reach(sock, _name(target.file))
-        wire = Wire(loop, ctx.close_timeout)
+        await _reach(sock, name)
         fd = sock.fileno()
-        await loop.create_unix_connection(lambda: wire, sock=sock)
+        await wire.loop.create_unix_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
         raise
-    wire.flow = flow.DomainSocket(fd, target.file, origin=origin)
-    return Triple(wire.flow, *pair(wire))
+    return fd
 
 
 async def listen(
@@ -207,6 +227,7 @@ def _new_socket() -> socket.socket:
     return sock
 
 
+@lru_cache(maxsize=256)
 def _name(file: str) -> str | bytes:
     """The name to bind or connect to."""
     if not file:

@@ -19,7 +19,7 @@ from ..context import Context
 from ..errors import UnsupportedTransport
 from .base import Attempts, Listener, ListenOptions, Triple
 from .dial import connect_socket
-from .sockets import SocketListener, for_loops
+from .sockets import SocketListener, family_for_loops
 
 ANY = 0xFFFF_FFFF
 LOCAL = 1
@@ -44,7 +44,7 @@ async def connect(target: client.Vsock, ctx: Context, attempts: Attempts) -> Tri
         peer_cid, peer_port = sock.getpeername()
         loop = asyncio.get_running_loop()
         wire = Wire(loop, ctx.close_timeout)
-        sock = for_loops(sock)
+        sock = socket.socket(family_for_loops(sock), socket.SOCK_STREAM, fileno=sock.detach())
         await loop.create_unix_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
