@@ -114,6 +114,20 @@ async def test_tls_over_it(tmp_path):
 
 
 @needs_vsock
+async def test_relay_between_a_vsock_and_tcp():
+    """As between a machine and the network of its host."""
+    data = os.urandom(1024 * 1024)
+    async with conduit.listen(server.Vsock(LOCAL, ANY), echo) as inner:
+
+        async def forward(*outer):
+            async with conduit.connect(inner.endps[0]) as there:
+                await conduit.relay(outer, there)
+
+        async with conduit.listen(server.TCP(0, ip="127.0.0.1"), forward) as srv:
+            assert await exchange(srv.endps[0], data) == data
+
+
+@needs_vsock
 async def test_many_clients_at_once_and_one_place():
     async with conduit.listen(server.Vsock(LOCAL, ANY), echo, max_active=1) as srv:
         where = srv.endps[0]

@@ -45,10 +45,12 @@ async def connect(target: client.Vsock, ctx: Context, attempts: Attempts) -> Tri
         loop = asyncio.get_running_loop()
         wire = Wire(loop, ctx.close_timeout)
         sock = socket.socket(family_for_loops(sock), socket.SOCK_STREAM, fileno=sock.detach())
+        fd = sock.fileno()
         await loop.create_unix_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
         raise
+    wire.fd = fd
     wire.flow = flow.Vsock(peer_cid, peer_port, origin=origin)
     return Triple(wire.flow, *pair(wire))
 
