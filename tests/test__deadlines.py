@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from conduit._deadlines import TimeLimit, later
+from conduit._deadlines import Deadline, TimeLimit, later
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +71,7 @@ async def test_later_one_is_called_though_the_first_was_cancelled(caller):
 
 
 async def test_one_that_is_due_can_still_be_cancelled_by_another(caller):
-    deadlines = []
+    deadlines: list[Deadline] = []
 
     def cancel_both():
         caller.calls.append("one")

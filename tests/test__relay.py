@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -35,11 +36,12 @@ async def flow_of(kind, tmp_path, name):
         accepted.set_result(triple)
         await over.wait()
 
-    mode, where = {
+    ways: dict[str, tuple[Any, Any]] = {
         "tcp": (server.TCP(0, ip="127.0.0.1"), None),
         "unix": (server.UnixDomainSocket(path), client.UnixDomainSocket(path)),
         "memory": (Memory(path), Memory(path)),
-    }[kind]
+    }
+    mode, where = ways[kind]
     async with conduit.listen(mode, handler) as srv:
         peer = await conduit.connect(where or srv.endps[0])
         try:

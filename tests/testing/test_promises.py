@@ -122,7 +122,7 @@ class MissesDividedSeparators(Input):
         if isinstance(separator, tuple) or not separator:
             return await super().readuntil(separator)
         wire, seen = self._wire, 0
-        while wire.buffer.find(separator, seen) < 0:
+        while bytes(wire.buffer).find(separator, seen) < 0:
             seen = len(wire.buffer)
             await wire.wait(seen + 1)
         return await super().readuntil(separator)
