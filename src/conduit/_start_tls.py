@@ -133,6 +133,7 @@ async def upgrade(
     transport = wire.transport
     transport.set_protocol(below)
     below.connection_made(transport)
+    below.fd = wire.fd
     # A hello that has come already.
     below.buffer, wire.buffer = wire.buffer, b""
     below.reading_paused = wire.reading_paused

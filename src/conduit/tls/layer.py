@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..channels import Wire
-from ..channels.wire import again
+from ..channels.state import again
 from ..errors import TLSError, TruncatedError
 from .engine import Engine
 from .facts import Facts

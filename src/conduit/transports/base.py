@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ..channels import Input, Output
 from ..context import Context
 from ..endp import Endp
+from ..errors import UnsupportedTransport
 from ..flow import Flow
 from ..tls.keys import OwnKey
 
@@ -97,6 +98,18 @@ class Reloadable(ABC):
         """
 
 
+class Shared(NamedTuple):
+    """A listening socket that another process may serve, too.
+
+    fd: its descriptor. file: the absolute path of a Unix socket that its server unlinks in the end,
+    and `identity` its device and inode; None for all others.
+    """
+
+    fd: int
+    file: str | None = None
+    identity: tuple[int, int] | None = None
+
+
 class Listener(ABC):
     """Where clients arrive. Open when it is made; `close` gives back all that it holds."""
 
@@ -124,6 +137,21 @@ class Listener(ABC):
 
     def unpublish(self) -> None:
         """Take away the name by which clients come here, if it is ours, before the last accepts."""
+        return
+
+    def served(self, succeeded: Callable[[], None]) -> None:
+        """The server accepts from now on.
+
+        succeeded: to be called, once, when another process serves instead; the server ends then.
+        """
+        return
+
+    def share(self) -> Shared:
+        """What another process needs to serve it as well. Raises UnsupportedTransport for none."""
+        raise UnsupportedTransport(f"{self.endp} is no socket, which could be handed over")
+
+    def lend(self, lent: bool) -> None:
+        """Another process may own the name by which clients come here: leave it, if `lent`."""
         return
 
     @abstractmethod

@@ -32,7 +32,7 @@ from ..tls.library import TLSLibrary, stack_of, tls_library
 from ..tls.trust import Trust
 from . import connect as connect_below
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Shared, Triple
 
 ClientTLS: TypeAlias = (
     client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
@@ -424,6 +424,18 @@ class TLSListener(Listener):
     def unpublish(self) -> None:
         """As of every listener."""
         self._below.unpublish()
+
+    def served(self, succeeded: Callable[[], None]) -> None:
+        """As of every listener."""
+        self._below.served(succeeded)
+
+    def share(self) -> Shared:
+        """As of every listener: what is below, without its TLS."""
+        return self._below.share()
+
+    def lend(self, lent: bool) -> None:
+        """As of every listener."""
+        self._below.lend(lent)
 
     def close(self) -> None:
         """As of every listener."""
