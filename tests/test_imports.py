@@ -33,6 +33,7 @@ ORDER = [
     "text",
     "resolver",
     "sexp",
+    "proxies",
     "context",
     "convert",
     "_tailored",

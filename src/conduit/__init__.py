@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import client, endp, events, flow, resolver, server, sexp, testing, text, transports
+    from . import (
+        client,
+        endp,
+        events,
+        flow,
+        proxies,
+        resolver,
+        server,
+        sexp,
+        testing,
+        text,
+        transports,
+    )
     from ._connect import connect
     from ._places import set_max_active
     from ._run import run
@@ -87,7 +99,7 @@ if TYPE_CHECKING:
 
 # Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
-    **dict.fromkeys(("client", "endp", "events", "flow", "resolver", "server"), ""),
+    **dict.fromkeys(("client", "endp", "events", "flow", "proxies", "resolver", "server"), ""),
     **dict.fromkeys(("sexp", "testing", "text", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
@@ -212,6 +224,7 @@ __all__ = [
     "init",
     "listen",
     "oc_of_sexp",
+    "proxies",
     "resolver",
     "run",
     "serve",

@@ -136,6 +136,25 @@ def clients_over(draw):
     return address
 
 
+def is_far(host: str) -> bool:
+    return is_host(host) and "%" not in host
+
+
+@st.composite
+def clients_by_proxy(draw, kind):
+    """A proxy, with layers of TLS and other proxies below it and over it."""
+    address = draw(plain_clients)
+    layers = draw(st.lists(st.sampled_from([client.TLSOver, *PROXIES]), max_size=5))
+    layers.insert(draw(st.integers(0, len(layers))), kind)
+    for layer in layers:
+        if layer is client.TLSOver:
+            names = [address.host] * 3 if isinstance(address, tuple(PROXIES)) else []
+            address = layer(draw(st.sampled_from(names) | tls_names if names else tls_names), address)
+        else:
+            address = layer(draw(hosts.filter(is_far)), draw(ports), address, draw(passwords))
+    return address
+
+
 @st.composite
 def endps_over(draw):
     address = draw(plain_endps)
@@ -152,6 +171,11 @@ def servers_over(draw):
     return address
 
 
-CLIENTS = {**PLAIN_CLIENTS, client.TLSOver: clients_over()}
+PROXIES = (client.SOCKS5, client.HTTPConnect)
+CLIENTS = {
+    **PLAIN_CLIENTS,
+    client.TLSOver: clients_over(),
+    **{kind: clients_by_proxy(kind) for kind in PROXIES},
+}
 ENDPS = {**PLAIN_ENDPS, endp.TLS: endps_over()}
 SERVERS = {**PLAIN_SERVERS, server.TLSOver: servers_over()}

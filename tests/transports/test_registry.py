@@ -51,6 +51,7 @@ SERVERS = [
 HERE = {
     *(client.TCP, client.Host, client.UnixDomainSocket),
     *(client.TLS, client.OpenSSL, client.TLSOver, client.TLSTunnel),
+    *(client.SOCKS5, client.HTTPConnect),
 }
 HERE_TO_SERVE = {
     *(server.TCP, server.UnixDomainSocket, server.ListeningSocket),

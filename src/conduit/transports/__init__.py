@@ -42,6 +42,8 @@ _TABLE = {
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
     "Several": "conduit.transports.several",
+    "SOCKS5": "conduit.transports.proxied",
+    "HTTPConnect": "conduit.transports.proxied",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),
