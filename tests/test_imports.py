@@ -34,6 +34,7 @@ ORDER = [
     "resolver",
     "sexp",
     "proxies",
+    "discovery",
     "context",
     "convert",
     "_tailored",

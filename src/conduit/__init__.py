@@ -17,6 +17,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import (
         client,
+        discovery,
         endp,
         events,
         flow,
@@ -99,7 +100,8 @@ if TYPE_CHECKING:
 
 # Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
-    **dict.fromkeys(("client", "endp", "events", "flow", "proxies", "resolver", "server"), ""),
+    **dict.fromkeys(("client", "discovery", "endp", "events", "flow", "proxies"), ""),
+    **dict.fromkeys(("resolver", "server"), ""),
     **dict.fromkeys(("sexp", "testing", "text", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
@@ -211,6 +213,7 @@ __all__ = [
     "connect",
     "ctx_of_sexp",
     "default_ctx",
+    "discovery",
     "domain_flow_of_sexp",
     "endp",
     "endp_of_flow",
