@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .etcd import Etcd
 from .interface import Address, Discovers, Found
-from .rule import Rule, srv_name
+from .rule import Rule, host_name, srv_name
 from .srv import SRV
 
-__all__ = ["SRV", "Address", "Discovers", "Etcd", "Found", "Rule", "srv_name"]
+__all__ = ["SRV", "Address", "Discovers", "Etcd", "Found", "Rule", "host_name", "srv_name"]

@@ -29,6 +29,11 @@ def srv_name(service: Service, uri: URI) -> str:
     return uri.host if uri.host.startswith("_") else f"_{service.name}._tcp.{uri.host}"
 
 
+def host_name(service: Service, uri: URI) -> str:
+    """The host alone, whatever the service: what servers register as in etcd."""
+    return uri.host
+
+
 @dataclass(slots=True)
 class _Known:
     """What was found for a name. until, stale_until: by the clock; turn: how often it was used."""
@@ -47,7 +52,7 @@ class Rule:
     address is tried first: "weighted" (default), "first", "round-robin" or "random", among those
     of the lowest priority; the others follow when it fails, or has not answered for 250 ms. name:
     what a source is asked for, a function of the service and the URI (default: `srv_name`, which
-    DNS needs; `lambda service, uri: uri.host` for the host alone). most: names that are remembered
+    DNS needs; `host_name` for the host alone, as in etcd). most: names that are remembered
     (default 1024). stale: seconds for which an answer that has expired may still be used while no
     source can be asked, which is logged as a warning (default 86,400).
 
