@@ -66,7 +66,9 @@ def test_hosts_that_are_reached_without(excepted, host, direct):
     assert (found == target) is direct
 
 
-@pytest.mark.parametrize("value", ["ftp://u:hush@p", "http://u:hush@", "http://u:hush@p:x", "hush@"])
+@pytest.mark.parametrize(
+    "value", ["ftp://u:hush@p", "http://u:hush@", "http://u:hush@p:x", "hush@"]
+)
 def test_what_is_no_proxy_is_refused_and_not_shown(value):
     with pytest.raises(AddressError, match="the variable all_proxy names no proxy") as caught:
         of_environment("tcp://h:1", {"all_proxy": value})

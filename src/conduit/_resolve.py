@@ -48,8 +48,13 @@ async def resolved(asked: Target) -> Place:
         if isinstance(where, _Proxied) or _has_proxy(below):
             # What a proxy is asked for is left to it; its own address is looked up.
             found_below = await resolved(Target(below, ctx, timeout))
-            name = "client" if isinstance(where, client.TLSOver) else "proxy"
-            address: client.Client = replace(where, **{name: found_below.address})
+            # Several endpoints are an address of another module than `client`.
+            reached = cast("client.Client", found_below.address)
+            address = (
+                replace(where, client=reached)
+                if isinstance(where, client.TLSOver)
+                else replace(where, proxy=reached)
+            )
             return Place(address, address)
     origin: endp.Endp | None = None
     if isinstance(where, str):

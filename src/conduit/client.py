@@ -267,9 +267,7 @@ class _Proxied(Record):
     login: Password | None = None
 
     def __post_init__(self) -> None:
-        check(
-            self, host=kind.far_host, port=kind.port, proxy=_client, login=kind.login
-        )
+        check(self, host=kind.far_host, port=kind.port, proxy=_client, login=kind.login)
 
 
 class SOCKS5(_Proxied):

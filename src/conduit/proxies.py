@@ -1,6 +1,6 @@
 """The proxy that the environment names, for programs that ask for it; `connect` itself never does.
 
-    await conduit.connect(conduit.proxies.of_environment("https://example.com"))
+await conduit.connect(conduit.proxies.of_environment("https://example.com"))
 """
 
 from __future__ import annotations

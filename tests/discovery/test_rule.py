@@ -89,8 +89,10 @@ async def test_last_list_is_kept_while_nobody_answers(caplog):
             assert await r.resolve_all("http://a.example") == [ONE]
     # Once, not each time.
     assert [one.getMessage() for one in caplog.records] == [
-        "'_http._tcp.a.example' cannot be looked up: etcd is gone: "
-        "going on with the 1 addresses known before"
+        (
+            "'_http._tcp.a.example' cannot be looked up: etcd is gone: "
+            "going on with the 1 addresses known before"
+        )
     ]
     r = resolver(Source(found(ONE, ttl=0), ResolutionError("etcd is gone")), stale=0)
     await r.resolve_all("http://a.example")

@@ -95,9 +95,7 @@ async def squid(program, papers, *, login=False):
         command = program("squid"), "-N", "-n", name, "-f", str(file)
         try:
             # To leave in order would take it a second.
-            async with Talking(
-                *command, says="Accepting HTTPS Socket", ends_by=signal.SIGKILL
-            ):
+            async with Talking(*command, says="Accepting HTTPS Socket", ends_by=signal.SIGKILL):
                 await until_listening(plain, secure)
                 yield Ports(plain, secure)
         finally:
@@ -129,4 +127,3 @@ async def dante(program, directory: Path, *, login=False):
         async with Talking(*command):
             await until_listening(port)
             yield port
-

@@ -1,7 +1,6 @@
 """Through real proxies: squid by CONNECT, dante by SOCKS5, one behind the other, TLS around all."""
 
 import errno
-import os
 
 import pytest
 
@@ -33,7 +32,7 @@ async def test_squid_and_all_it_may_say(program, papers, monkeypatch):
     ):
         far = "127.0.0.1", port_of(srv)
         plain = client.TCP("127.0.0.1", ports.plain)
-        async with conduit.connect(client.HTTPConnect(*far, plain)) as (f, ic, oc):
+        async with conduit.connect(client.HTTPConnect(*far, plain)) as (f, ic, _):
             assert isinstance(f, flow.TCP)
             # The socket leads to the proxy; whom the flow is with is the host.
             assert (f.port, conduit.endp_of_flow(f)) == (ports.plain, endp.TCP(*far))
@@ -95,10 +94,10 @@ async def test_logins_by_reference(program, papers, monkeypatch, tmp_path):
                 assert await hear(target) == b"hello\n"
                 assert await hear(str(target)) == b"hello\n"
                 assert PASSWORD not in f"{target!r} {target}"
-            for login in (None, PasswordFromEnv("NO_LOGIN_IN_IT")):
-                with pytest.raises(ConnectError, match="proxy refused: .*; it wants a login: give"):
-                    await hear(kind(*far, proxy, login))
-            with pytest.raises(ConnectError, match="407|authentication failure") as caught:
+            for lacking in (None, PasswordFromEnv("NO_LOGIN_IN_IT")):
+                with pytest.raises(ConnectError, match=r"refused: .*; it wants a login: give"):
+                    await hear(kind(*far, proxy, lacking))
+            with pytest.raises(ConnectError, match=r"407|authentication failure") as caught:
                 await hear(kind(*far, proxy, PasswordFromEnv("WRONG")))
             assert "hush" not in f"{caught.value!r} {caught.value}"
 
@@ -134,13 +133,13 @@ async def test_one_proxy_behind_the_other(program, papers):
         dante(program, papers.directory) as port,
         serving(papers) as srv,
     ):
+        squid_port = f"127.0.0.1:{ports.plain}"
+        dante_port = f"127.0.0.1:{port}"
+        far, secure = f"localhost:{srv.port}", f"localhost:{ports.secure}"
         for chain in (
-            f"tls+connect+socks5+tcp://127.0.0.1:{port}"
-            f"?to=localhost:{srv.port},127.0.0.1:{ports.plain}",
-            f"tls+socks5+connect+tls://localhost:{ports.secure}"
-            f"?to=localhost:{srv.port},127.0.0.1:{port}",
-            f"tls+connect+tls+socks5+tcp://127.0.0.1:{port}"
-            f"?to=localhost:{srv.port},localhost:{ports.secure}",
+            f"tls+connect+socks5+tcp://{dante_port}?to={far},{squid_port}",
+            f"tls+socks5+connect+tls://{secure}?to={far},{dante_port}",
+            f"tls+connect+tls+socks5+tcp://{dante_port}?to={far},{secure}",
         ):
             async with conduit.connect(chain, ctx=ctx) as (_, ic, oc):
                 await oc.write(b"hello\n")
@@ -148,7 +147,7 @@ async def test_one_proxy_behind_the_other(program, papers):
 
 
 async def test_proxy_that_is_found_by_a_resolver(program, papers):
-    """The proxy's name is looked up by the rules of the context; the host's is left to the proxy."""
+    """Its name is looked up by the rules of the context; that of the host is left to it."""
     async with (
         dante(program, papers.directory) as port,
         conduit.listen("tcp://127.0.0.1:0", greet) as srv,
@@ -164,4 +163,3 @@ async def test_proxy_that_is_found_by_a_resolver(program, papers):
         target = client.SOCKS5("localhost", port_of(srv), client.Host("proxy.example", 1080))
         assert await hear(target, ctx) == b"hello\n"
         assert asked == ["proxy.example"]
-    assert os.environ.get("ALL_PROXY") is None

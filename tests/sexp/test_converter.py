@@ -74,8 +74,10 @@ ADDITIONS = [
     (
         "client",
         client.SOCKS5("h", 1, client.HTTPConnect("::1", 2, client.Host("p", 3))),
-        "(SOCKS5((Host h)(Port 1)(Proxy(HTTP_connect((Host ::1)(Port 2)"
-        "(Proxy(Host((Name p)(Port 3))))No_login)))No_login))",
+        (
+            "(SOCKS5((Host h)(Port 1)(Proxy(HTTP_connect((Host ::1)(Port 2)"
+            "(Proxy(Host((Name p)(Port 3))))No_login)))No_login))"
+        ),
     ),
     ("endp", endp.Host("db.example", 5432), "(Host(db.example 5432))"),
     ("endp", endp.Vsock(2, 1024), "(Vsock(2 1024))"),

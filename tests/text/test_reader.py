@@ -113,7 +113,7 @@ MISTAKES = [
     ("client", "socks5+tcp://p:1?to=a:1,b:2", 21, "to has 2 values for 1 proxies", None),
     ("client", "socks5+tcp://p:1?to=a:x", 23, "port 'x' is not a number", None),
     ("client", "socks5+tcp://p:1?to=[fe80::1%25eth0]:1", 21, "has a zone", None),
-    ("client", "tls+socks5+tcp://p:1?to=a:1&login_env=A&login_file=B", 52, "exclude each other", None),
+    ("client", "socks5+tcp://p:1?to=a:1&login_env=A&login_file=B", 48, "exclude each other", None),
     ("client", "tls+socks5+tcp://p:1?to=a:1&login_env=", 39, "login_env is empty", None),
     ("client", "tls+connect+tcp://p:1?to=a:1&hostname=a,b", 39, "2 hostnames for 1 layers", None),
     ("server", "connect+tcp://*:1", 1, "a server does not know by which proxy it is reached", None),

@@ -1,4 +1,4 @@
-"""etcd v3 as a source of addresses, and as where servers make themselves known; by aetcd's stubs.
+"""Sources in etcd v3, by the stubs of aetcd; and servers that make themselves known there.
 
 A server writes its addresses below `PREFIX NAME /` under a lease, which it renews; whoever asks for
 the name watches that prefix. When no member answers, what was known last stays, and is told of.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 
@@ -87,7 +87,7 @@ class Etcd:
     @asynccontextmanager
     async def registered(
         self, name: str, *addresses: endp.Endp | str, ttl: int = 10
-    ) -> AsyncIterator[None]:
+    ) -> AsyncGenerator[None]:
         """Make a server known while the block lasts.
 
             async with conduit.listen(…) as srv, etcd.registered("db.example", "tcp://10.0.0.7:80"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
@@ -60,7 +60,7 @@ class Members:
             ) from None
 
     @asynccontextmanager
-    async def channel(self) -> AsyncIterator[Any]:
+    async def channel(self) -> AsyncGenerator[Any]:
         """A channel to one member; when the block fails, the next time it is another."""
         name = self.names[self._at % len(self.names)]
         at = self._at

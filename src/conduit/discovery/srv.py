@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from importlib import import_module
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import endp
 from .._fields import IPAddress
@@ -97,7 +97,8 @@ class SRV:
                 whole, kind, lifetime=self._timeout, raise_on_no_answer=False
             )
         except dns.resolver.NXDOMAIN as error:
-            responses: Any = error.kwargs.get("responses") or {}
+            kwargs = cast("dict[str, Any]", error.kwargs)  # pyright: ignore[reportUnknownMemberType]
+            responses: dict[Any, Any] = kwargs.get("responses") or {}
             return None, min((_negative_ttl(one) for one in responses.values()), default=_NEGATIVE)
         except (dns.exception.DNSException, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
@@ -141,6 +142,6 @@ def _negative_ttl(response: dns.message.Message) -> float:
 
     for rrset in response.authority:
         if rrset.rdtype == dns.rdatatype.SOA:
-            soa: Any = rrset[0]
+            soa = cast("Any", rrset[0])  # pyright: ignore[reportUnknownArgumentType]
             return min(float(rrset.ttl), float(soa.minimum), _LONGEST_NEGATIVE)
     return _NEGATIVE

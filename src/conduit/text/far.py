@@ -65,19 +65,17 @@ def names_of(parts: Parts, host: str | None, far: Sequence[Far] = ()) -> list[st
     if len(names) > len(usual) and raw is not None:
         why = f"there are {len(names)} hostnames for {len(usual)} layers of TLS"
         raise parts.mistake(raw.at, why)
-    for name in usual[len(names) :]:
-        if name is None:
+    for one in usual[len(names) :]:
+        if one is None:
             raise parts.mistake(
                 len(parts.text),
                 "hostname= is missing: for each layer of TLS, what the peer's certificate is for",
             )
-        names.append(name)
+        names.append(one)
     return names
 
 
-def usual_names(
-    layers: Sequence[str], hosts: Sequence[str], host: str | None
-) -> list[str | None]:
+def usual_names(layers: Sequence[str], hosts: Sequence[str], host: str | None) -> list[str | None]:
     """The name that each layer of TLS has when the text gives none, the outermost first.
 
     hosts: where each proxy connects to, the outermost first. host: what is below all.

@@ -22,8 +22,8 @@ _NO_OPTIONS: dict[str, Raw] = {}
 class Parts:
     """A text whose scheme and options are known.
 
-    layers: of TLS, also that of a scheme such as `tls:`, and of proxies, the outermost first. body: what is between
-    the scheme's colon and the options, and `at` where it starts.
+    layers: of TLS, also that of a scheme such as `tls:`, and of proxies, the outermost first. body:
+    what is between the scheme's colon and the options, and `at` where it starts.
     """
 
     __slots__ = ("at", "body", "layers", "options", "scheme", "side", "text")

@@ -112,6 +112,10 @@ def is_service(text: str) -> bool:
 
 _NO_CLIENT_OPTIONS = ClientOptions()
 _NO_SERVER_OPTIONS = ServerOptions()
+_PROXIES: dict[str, Callable[..., client.Client]] = {
+    "socks5": client.SOCKS5,
+    "connect": client.HTTPConnect,
+}
 _CLIENT_TLS: dict[str, type[client.TLS | client.TLSNative | client.OpenSSL]] = {
     "tls": client.TLS,
     "openssl": client.OpenSSL,
@@ -145,9 +149,7 @@ def _client(parts: Parts) -> client.Client:
     return _over(parts, address, names, far)
 
 
-def _over(
-    parts: Parts, address: client.Client, names: list[str], far: list[Far]
-) -> client.Client:
+def _over(parts: Parts, address: client.Client, names: list[str], far: list[Far]) -> client.Client:
     """Put TLS and proxies over an address. names: of the TLS that it has not itself."""
     layers = list(parts.layers)
     if layers.count(TLS) > len(names):
@@ -157,8 +159,7 @@ def _over(
             address = client.TLSOver(names.pop(), address)
         else:
             host, port, login, at = far.pop()
-            kind = client.SOCKS5 if layer == "socks5" else client.HTTPConnect
-            address = parts.made(at, kind, host, port, address, login)
+            address = parts.made(at, _PROXIES[layer], host, port, address, login)
     return address
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import cast
 from urllib.parse import unquote
 
 from .. import client
 from ..errors import AddressError
 
-_URL = re.compile(r"(?:https?|socks5h?)://(?:(?P<login>[^/?#]*)@)?[^@/?#]*(?:[/?#].*)?", re.I)
+_URL = re.compile(
+    r"(?:https?|socks5h?)://(?:(?P<login>[^/?#]*)@)?[^@/?#]*(?:[/?#].*)?", re.IGNORECASE
+)
 
 
 class Login:
@@ -56,16 +59,15 @@ async def login_of(target: client.SOCKS5 | client.HTTPConnect) -> Login | None:
     Raises AddressError for what is no login, and what the function raises.
     """
     assert target.login is not None
-    found: object = await asyncio.to_thread(target.login, False)
+    given = cast("object", await asyncio.to_thread(target.login, False))
     what = str(target)
-    if not isinstance(found, str):
-        kind = type(found).__name__
+    if not isinstance(given, str):
+        kind = type(given).__name__
         raise AddressError(f"{what}: its login must be a str, and the function returned a {kind}")
-    url = _URL.fullmatch(found)
-    if url is not None:
-        found = url["login"]
-        if found is None:
-            return None
+    url = _URL.fullmatch(given)
+    found: str | None = given if url is None else url["login"]
+    if found is None:
+        return None
     user, colon, password = found.partition(":")
     if not colon:
         # Not shown, whatever it is.
