@@ -11,6 +11,9 @@ from shutil import which
 
 sys.path.insert(0, sys.argv[1])
 
+import grpc.aio
+from aetcd import rpc
+
 import conduit
 from conduit.discovery import Etcd, Rule, host_name
 from conduit.resolver import Resolver
@@ -107,6 +110,12 @@ async def scene(members, made):
             made.start(at)
         async with etcd.registered("back", "tcp://127.0.0.1:1") if await up(etcd) else None:
             tell("back", said=await calls(ctx), seconds=await until(etcd, 1))
+        async with grpc.aio.insecure_channel(members[0]) as channel:
+            leases = rpc.LeaseStub(channel)
+            for one in (await leases.LeaseLeases(rpc.LeaseLeasesRequest())).leases:
+                await leases.LeaseRevoke(rpc.LeaseRevokeRequest(ID=one.ID))
+        gone = await until(etcd, 0)
+        tell("lease lost", gone=gone, seconds=await until(etcd, 1))
         await block.__aexit__(None, None, None)
         tell("revoked", seconds=await until(etcd, 0))
         tell("warnings", all=warnings)

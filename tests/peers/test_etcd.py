@@ -39,9 +39,12 @@ async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
     assert said["back"]["said"] == ["own"]
     assert said["revoked"]["seconds"] < 1
     assert said["left"]["seconds"] < 3
+    assert said["lease lost"]["gone"] < 1
+    assert said["lease lost"]["seconds"] < 2
     texts = said["warnings"]["all"]
     assert any("going on with the 1 addresses known before" in text for text in texts), texts
     assert any("answers again" in text for text in texts), texts
+    assert any("was lost in etcd: made anew" in text for text in texts), texts
     assert any("cannot be renewed" in text for text in texts), texts
 
 

@@ -13,6 +13,7 @@ from .etcd_members import METADATA, Members
 
 _STOP_SECONDS = 2.0
 _FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
 
 
 class Lease:
@@ -97,12 +98,11 @@ class Lease:
                         if not await self._is_renewed(channel):
                             logger.warning("%s was lost in etcd: made anew", self._prefix)
                             await self._write(channel)
-                        self._say(None)
+                        self._failed = False
                         await asyncio.sleep(self._ttl / 3)
             except Exception as error:
-                self._say(self._members.words(error))
-            # With the next member at once, for the lease does not wait.
-            pause = _FIRST_PAUSE
+                # With the next member soon, for the lease does not wait.
+                pause = self._next_pause(pause, self._members.words(error))
 
     async def _is_renewed(self, channel: Any) -> bool:
         rpc = self._members.rpc
@@ -118,7 +118,9 @@ class Lease:
         finally:
             call.cancel()
 
-    def _say(self, why: str | None) -> None:
-        if why is not None and not self._failed:
-            logger.warning("%s cannot be renewed in etcd (%s): trying on", self._prefix, why)
-        self._failed = why is not None
+    def _next_pause(self, pause: float, why: str) -> float:
+        if self._failed:
+            return min(pause * 2, _LONGEST_PAUSE)
+        logger.warning("%s cannot be renewed in etcd (%s): trying on", self._prefix, why)
+        self._failed = True
+        return _FIRST_PAUSE

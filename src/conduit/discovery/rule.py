@@ -20,6 +20,10 @@ _LONGEST_TTL = 24 * 3600.0
 _MOST_ADDRESSES = 256
 _SECONDS_BETWEEN_WARNINGS = 10.0
 
+_PAUSE = 5.0
+"""Seconds for which an old answer is used before a source that failed is asked again: its silence
+must not hold up each connection."""
+
 
 def srv_name(service: Service, uri: URI) -> str:
     """The name that DNS SRV has for a service: `_postgresql._tcp.db.example`.
@@ -111,7 +115,8 @@ class Rule:
             known = self._known.get(name)
             if known is None or time.monotonic() >= known.stale_until:
                 raise
-            self._warn(name, known, error)
+            self._warn(known, error)
+            known.until = min(time.monotonic() + _PAUSE, known.stale_until)
             return known
         return self._remember(name, found)
 
@@ -147,7 +152,7 @@ class Rule:
             self._known.popitem(last=False)
         return known
 
-    def _warn(self, name: str, known: _Known, error: Exception) -> None:
+    def _warn(self, known: _Known, error: Exception) -> None:
         now = time.monotonic()
         if now - known.warned >= _SECONDS_BETWEEN_WARNINGS:
             known.warned = now

@@ -66,7 +66,10 @@ class SRV:
             ttl = min(ttl, good_for)
             where: list[endp.TCP | endp.Host] = [endp.TCP(ip, record.port) for ip in ips]
             if not where:
-                where = [endp.Host(str(record.target).removesuffix("."), record.port)]
+                try:
+                    where = [endp.Host(str(record.target).removesuffix("."), record.port)]
+                except AddressError:
+                    continue  # no host is called so; the others may be well
             # Each of a target's addresses has a part of its weight.
             share = record.weight // len(where) if record.weight >= len(where) else record.weight
             addresses += [Address(one, record.priority, share) for one in where]
