@@ -1,6 +1,7 @@
 """Three members of etcd on loopback, each of which can be killed and started again."""
 
 import contextlib
+import signal
 import subprocess
 
 from tests.peers.programs import port_of_its_own, until_listening
@@ -37,6 +38,15 @@ class Cluster:
         if process is not None:
             process.kill()
             process.wait()
+
+    @contextlib.contextmanager
+    def frozen(self, at):
+        """It answers no more, and holds its connections."""
+        self._running[at].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._running[at].send_signal(signal.SIGCONT)
 
     async def healthy(self):
         await until_listening(*(port for port, _ in self._ports))

@@ -15,7 +15,7 @@ import grpc.aio
 from aetcd import rpc
 
 import conduit
-from conduit.discovery import Etcd, Rule, host_name
+from conduit.discovery import Etcd, Rule, etcd_watch, host_name
 from conduit.resolver import Resolver
 from tests.peers.etcd_cluster import cluster
 
@@ -32,6 +32,9 @@ async def main():
             await asyncio.Event().wait()
 asyncio.run(main())
 '''
+
+# So that the test need not wait for long.
+etcd_watch._SILENCE = 0.5
 
 warnings = []
 
@@ -75,7 +78,7 @@ async def refused(awaitable):
 
 
 async def scene(members, made):
-    async with conduit.listen("tcp://127.0.0.1:0", say) as srv, Etcd(members) as etcd:
+    async with conduit.listen("tcp://127.0.0.1:0", say) as srv, Etcd(members, timeout=1) as etcd:
         rule = Rule(etcd, name=host_name, pick="round-robin")
         ctx = await conduit.init(resolver=Resolver(rewrites=[("svc", rule)]))
         block = etcd.registered("svc", srv.endps[0], ttl=2)
@@ -95,6 +98,11 @@ async def scene(members, made):
             other.kill()
             other.wait()
             other.stdout.close()
+        with made.frozen(etcd._members._at % 3):
+            async with Etcd(members, timeout=1) as another:
+                async with another.registered("svc", "tcp://127.0.0.1:1"):
+                    tell("frozen", seconds=await until(etcd, 2))
+                tell("thawed", seconds=await until(etcd, 1))
         made.kill(0)
         await refused(etcd.resolve("nobody"))
         async with etcd.registered("svc", "tcp://127.0.0.1:1"):
@@ -110,14 +118,20 @@ async def scene(members, made):
             made.start(at)
         async with etcd.registered("back", "tcp://127.0.0.1:1") if await up(etcd) else None:
             tell("back", said=await calls(ctx), seconds=await until(etcd, 1))
+        known = len(warnings)
         async with grpc.aio.insecure_channel(members[0]) as channel:
             leases = rpc.LeaseStub(channel)
             for one in (await leases.LeaseLeases(rpc.LeaseLeasesRequest())).leases:
                 await leases.LeaseRevoke(rpc.LeaseRevokeRequest(ID=one.ID))
-        gone = await until(etcd, 0)
-        tell("lease lost", gone=gone, seconds=await until(etcd, 1))
+        started = time.monotonic()
+        while not any("made anew" in text for text in warnings[known:]):
+            await asyncio.sleep(0.02)
+        await until(etcd, 1)
+        tell("lease lost", seconds=time.monotonic() - started)
+        async with etcd.registered("svc", "tcp://127.0.0.1:1", ttl=60):
+            await until(etcd, 2)
+        tell("revoked", seconds=await until(etcd, 1))
         await block.__aexit__(None, None, None)
-        tell("revoked", seconds=await until(etcd, 0))
         tell("warnings", all=warnings)
         started = time.monotonic()
     tell("left", seconds=time.monotonic() - started)

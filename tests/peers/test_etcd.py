@@ -31,16 +31,16 @@ async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
     # Killed, it is known until its lease is over; who meets it goes on to the other.
     assert said["killed"]["said"] == ["own"]
     assert said["expired"]["seconds"] < 6
+    assert said["frozen"]["seconds"] < 5
     assert said["one gone"] == {"said": ["own"], "seconds": said["one gone"]["seconds"]}
     assert said["all gone"]["said"] == said["still"]["said"] == ["own"]
     for what in ("unknown", "unregistered"):
         assert said[what]["text"].count("127.0.0.1:") >= 3
         assert said[what]["seconds"] < 12
     assert said["back"]["said"] == ["own"]
-    assert said["revoked"]["seconds"] < 1
+    assert said["revoked"]["seconds"] < 4
     assert said["left"]["seconds"] < 3
-    assert said["lease lost"]["gone"] < 1
-    assert said["lease lost"]["seconds"] < 2
+    assert said["lease lost"]["seconds"] < 3
     texts = said["warnings"]["all"]
     assert any("going on with the 1 addresses known before" in text for text in texts), texts
     assert any("answers again" in text for text in texts), texts

@@ -63,7 +63,9 @@ class Lease:
                         async with self._members.channel() as channel:
                             request = rpc.LeaseRevokeRequest(ID=self._id)
                             await rpc.LeaseStub(channel).LeaseRevoke(
-                                request, timeout=self._members.timeout, metadata=METADATA
+                                request,
+                                timeout=_STOP_SECONDS / len(self._members.names),
+                                metadata=METADATA,
                             )
                         return
                     except self._members.failures():

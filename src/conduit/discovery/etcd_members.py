@@ -11,10 +11,6 @@ from typing import Any
 from ..errors import AddressError, UnsupportedTransport
 
 _OPTIONS = (
-    # A member that has vanished without a word is noticed.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 4 << 20),
     # Each channel of ours is to find out itself whether the member is there.

@@ -10,6 +10,11 @@ from ..errors import ResolutionError
 from .etcd_members import METADATA, Members
 
 _LONGEST_PAUSE = 2.0
+
+_SILENCE = 5.0
+"""Seconds without news after which a member is asked whether it is there. It may hang, or be cut
+off from us without a word; gRPC's own keepalive did not tell of that within a minute."""
+
 _MOST_VALUES = 1024
 _LONGEST_VALUE = 4096
 
@@ -68,23 +73,25 @@ class Watch:
         """Read all that is there, then each change; until the member fails."""
         rpc = self._members.rpc
         end = self._prefix[:-1] + bytes([self._prefix[-1] + 1])  # it ends with "/"
-        answer = await rpc.KVStub(channel).Range(
-            rpc.RangeRequest(key=self._prefix, range_end=end, limit=_MOST_VALUES),
-            timeout=self._members.timeout,
-            metadata=METADATA,
-        )
+        revision = await self._read(channel, end)
         if self._failure:
             self._failure = ""
             logger.warning("etcd answers again for %s", self._prefix.decode())
-        self._set({kv.key: kv.value[:_LONGEST_VALUE] for kv in answer.kvs})
         create = rpc.WatchCreateRequest(
-            key=self._prefix, range_end=end, start_revision=answer.header.revision + 1
+            key=self._prefix, range_end=end, start_revision=revision + 1
         )
         call = rpc.WatchStub(channel).Watch(metadata=METADATA)
         try:
             await call.write(rpc.WatchRequest(create_request=create))
             while True:
-                news = await call.read()
+                reading = asyncio.ensure_future(call.read())
+                reading.add_done_callback(_heard)
+                try:
+                    while not (await asyncio.wait([reading], timeout=_SILENCE))[0]:
+                        await self._read(channel, end)
+                    news = reading.result()
+                finally:
+                    reading.cancel()
                 if not hasattr(news, "events"):
                     raise EOFError("the member has ended the watch")
                 if news.canceled:
@@ -93,6 +100,17 @@ class Watch:
                     self._change(news.events)
         finally:
             call.cancel()
+
+    async def _read(self, channel: Any, end: bytes) -> int:
+        """Read all that is there: the revision of it."""
+        rpc = self._members.rpc
+        answer = await rpc.KVStub(channel).Range(
+            rpc.RangeRequest(key=self._prefix, range_end=end, limit=_MOST_VALUES),
+            timeout=self._members.timeout,
+            metadata=METADATA,
+        )
+        self._set({kv.key: kv.value[:_LONGEST_VALUE] for kv in answer.kvs})
+        return int(answer.header.revision)
 
     def _change(self, events: Any) -> None:
         values = dict(self._values or {})
@@ -116,3 +134,9 @@ class Watch:
                 self._prefix.decode(), why, known,
             )  # fmt: skip
         self._failure = why
+
+
+def _heard(reading: asyncio.Future[Any]) -> None:
+    """Let asyncio know that its failure is no secret, whoever has stopped waiting for it."""
+    if not reading.cancelled():
+        reading.exception()
