@@ -23,7 +23,17 @@ class Cluster:
             f"m{at}=http://127.0.0.1:{peer}" for at, (_, peer) in enumerate(self._ports)
         )
         here, there = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
-        command = [self._etcd, "--name", f"m{at}", "--data-dir", str(self._directory / f"m{at}")]
+        # A program that is killed takes its members along.
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "SIGKILL",
+            self._etcd,
+            "--name",
+            f"m{at}",
+            "--data-dir",
+            str(self._directory / f"m{at}"),
+        ]
         command += ["--listen-client-urls", here, "--advertise-client-urls", here]
         command += ["--listen-peer-urls", there, "--initial-advertise-peer-urls", there]
         command += ["--initial-cluster", cluster, "--heartbeat-interval", "50"]

@@ -21,6 +21,7 @@ ROOT = str(Path(__file__).resolve().parents[2])
 @on_one_loop
 async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
     program("etcd")
+    program("setpriv")
     said = {}
     with Child(PROGRAM, ROOT, loop="uvloop") as child:
         while line := await child.says():
