@@ -29,6 +29,8 @@ PLAIN = [
     "client.TLSNative('h', '192.0.2.1', 443)",
     "client.OpenSSL('192.0.2.1', '192.0.2.1', 443)",
     "client.TLSOver('h', client.UnixDomainSocket('/run/x'))",
+    "client.SOCKS5('h', 1, client.TCP('::1', 2), login=None)",
+    "client.HTTPConnect('::1', 1, client.Host('p', 2), login=None)",
     "client.UnixDomainSocket('@name')",
     "client.VchanDirect(3, 'p')",
     "client.VchanDomainSocket('dom', 'p')",

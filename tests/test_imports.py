@@ -34,6 +34,8 @@ ORDER = [
     "text",
     "resolver",
     "sexp",
+    "proxies",
+    "discovery",
     "context",
     "convert",
     "_tailored",

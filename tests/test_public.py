@@ -20,7 +20,19 @@ import pytest
 import conduit
 
 MODULES = [
-    *("client", "endp", "events", "flow", "resolver", "server", "sexp", "testing", "text"),
+    *(
+        "client",
+        "endp",
+        "events",
+        "discovery",
+        "flow",
+        "proxies",
+        "resolver",
+        "server",
+        "sexp",
+        "testing",
+        "text",
+    ),
     *("transports", "trust"),
 ]
 

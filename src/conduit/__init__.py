@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import client, endp, events, flow, resolver, server, sexp, testing, text, transports
+    from . import (
+        client,
+        discovery,
+        endp,
+        events,
+        flow,
+        proxies,
+        resolver,
+        server,
+        sexp,
+        testing,
+        text,
+        transports,
+    )
     from ._connect import connect
     from ._places import set_max_active
     from ._relay import relay
@@ -88,7 +101,8 @@ if TYPE_CHECKING:
 
 # Where each public name is; what is nothing, or ends in a dot, is the package of a module.
 _HOME = {
-    **dict.fromkeys(("client", "endp", "events", "flow", "resolver", "server"), ""),
+    **dict.fromkeys(("client", "discovery", "endp", "events", "flow", "proxies"), ""),
+    **dict.fromkeys(("resolver", "server"), ""),
     **dict.fromkeys(("sexp", "testing", "text", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
@@ -201,6 +215,7 @@ __all__ = [
     "connect",
     "ctx_of_sexp",
     "default_ctx",
+    "discovery",
     "domain_flow_of_sexp",
     "endp",
     "endp_of_flow",
@@ -214,6 +229,7 @@ __all__ = [
     "init",
     "listen",
     "oc_of_sexp",
+    "proxies",
     "relay",
     "resolver",
     "run",

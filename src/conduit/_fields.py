@@ -56,7 +56,7 @@ class Record:
             value: object = getattr(self, field.name)
             if not field.repr or (field.kw_only and value is field.default):
                 continue
-            if field.name == "password":
+            if field.name in ("password", "login"):
                 # A function's own repr may hold the secret: functools.partial shows its arguments.
                 by_name, text = True, "None" if value is None else "<function>"
             else:
@@ -206,6 +206,14 @@ def host(value: object, where: Where) -> str:
     return value
 
 
+def far_host(value: object, where: Where) -> str:
+    """What a proxy is asked for: a name as `host`, or an IP address without a zone."""
+    value = host(value, where)
+    if "%" in value:
+        raise refusal(where, f"{_seen(value)} has a zone, which says nothing to a proxy")
+    return value
+
+
 def systemd_name(value: object, where: Where) -> str | None:
     """A name of LISTEN_FDNAMES, which separates them by colons; None stands for all."""
     if value is None:
@@ -244,6 +252,18 @@ def password(value: object, where: Where) -> Password | None:
         kind = type(value).__name__
         raise refusal(
             where, f"must be None or a function that returns it, not the {kind} given here"
+        )
+    return cast("Password | None", value)
+
+
+def login(value: object, where: Where) -> Password | None:
+    """A function of one bool that returns "USER:PASSWORD", or None for no login."""
+    if value is not None and not callable(value):
+        # Not shown: it may be the login itself.
+        raise refusal(
+            where,
+            "must be None or a function that returns USER:PASSWORD, such as "
+            "conduit.text.PasswordFromEnv(NAME)",
         )
     return cast("Password | None", value)
 

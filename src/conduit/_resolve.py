@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from . import client, endp
 from ._target import Target
@@ -15,6 +16,9 @@ from .transports.several import Several
 
 if TYPE_CHECKING:
     from .resolver import Resolver, Resolves
+
+
+_Proxied: TypeAlias = client.SOCKS5 | client.HTTPConnect
 
 
 class Place(NamedTuple):
@@ -38,7 +42,20 @@ async def resolved(asked: Target) -> Place:
     Raises ResolutionError with the reason when nothing was found, TypeError for a `ctx.resolver`
     that is none.
     """
-    where, ctx, _ = asked
+    where, ctx, timeout = asked
+    if ctx.resolver is not None and isinstance(where, client.TLSOver | _Proxied):
+        below = where.client if isinstance(where, client.TLSOver) else where.proxy
+        if isinstance(where, _Proxied) or _has_proxy(below):
+            # What a proxy is asked for is left to it; its own address is looked up.
+            found_below = await resolved(Target(below, ctx, timeout))
+            # Several endpoints are an address of another module than `client`.
+            reached = cast("client.Client", found_below.address)
+            address = (
+                replace(where, client=reached)
+                if isinstance(where, client.TLSOver)
+                else replace(where, proxy=reached)
+            )
+            return Place(address, address)
     origin: endp.Endp | None = None
     if isinstance(where, str):
         uri: str = where
@@ -52,8 +69,8 @@ async def resolved(asked: Target) -> Place:
         reasons = dict.fromkeys(one.reason for one in found if isinstance(one, endp.Unknown))
         why = "; ".join(reasons) or "the resolver found no endpoint"
         raise ResolutionError(f"cannot connect to {asked}: {why}")
-    address = client_of(known, ctx)
-    return Place(address, address if len(known) == 1 else str(asked), origin)
+    found_address = client_of(known, ctx)
+    return Place(found_address, found_address if len(known) == 1 else str(asked), origin)
 
 
 def client_of(endps: Sequence[endp.Endp], ctx: Context) -> client.Client | Several:
@@ -79,6 +96,12 @@ def _endp_with_name(where: client.Client) -> endp.Host | endp.TLS | None:
         below = _endp_with_name(where.client)
         return None if below is None else endp.TLS(where.hostname, below)
     return None
+
+
+def _has_proxy(where: object) -> bool:
+    while isinstance(where, client.TLSOver):
+        where = where.client
+    return isinstance(where, _Proxied)
 
 
 def _resolver_of(ctx: Context) -> Resolves:

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import _fields as kind
-from ._fields import IPAddress, Path, Record, check, check_ip_and_port
+from ._fields import IPAddress, Password, Path, Record, check, check_ip_and_port
 
 if TYPE_CHECKING:
     from .channels import Input, Output
 
 __all__ = [
+    "SOCKS5",
     "TCP",
     "TLS",
     "Client",
+    "HTTPConnect",
     "Host",
     "OpenSSL",
     "TLSConfig",
@@ -255,12 +257,59 @@ class Vsock(Record):
         check(self, cid=kind.cid, port=kind.vsock_port)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Proxied(Record):
+    """What the two kinds of proxies have in common."""
+
+    host: str
+    port: int
+    proxy: Client
+    login: Password | None = None
+
+    def __post_init__(self) -> None:
+        check(self, host=kind.far_host, port=kind.port, proxy=_client, login=kind.login)
+
+
+class SOCKS5(_Proxied):
+    """TCP to a host, by way of a SOCKS5 proxy (RFC 1928), which looks up its name.
+
+    host: a DNS name, or an IP address as a str.
+    port: 0 to 65535.
+    proxy: how to connect to the proxy: any address, of another proxy as well.
+    login: a function of one bool that returns "USER:PASSWORD" (RFC 1929), which is called in a
+        thread each time; `conduit.text.PasswordFromEnv` and `PasswordFromFile` are such (default:
+        None, no login).
+
+    Raises AddressError for a part that cannot be.
+    """
+
+    __slots__ = ()
+
+
+class HTTPConnect(_Proxied):
+    """TCP to a host, by the CONNECT method of an HTTP proxy (RFC 9110), which looks up its name.
+
+    host: a DNS name, or an IP address as a str.
+    port: 0 to 65535.
+    proxy: how to connect to the proxy: any address, of another proxy as well.
+    login: a function of one bool that returns "USER:PASSWORD" (RFC 7617), which is called in a
+        thread each time; `conduit.text.PasswordFromEnv` and `PasswordFromFile` are such (default:
+        None, no login).
+
+    Raises AddressError for a part that cannot be.
+    """
+
+    __slots__ = ()
+
+
 Client: TypeAlias = (
     TLS
     | TLSNative
     | OpenSSL
     | TLSTunnel
     | TLSOver
+    | SOCKS5
+    | HTTPConnect
     | TCP
     | Host
     | UnixDomainSocket

@@ -30,6 +30,7 @@ names = texts.map(lambda text: text.replace("\0", ""))
 hostnames = names.filter(bool)
 paths = names
 dns_names = st.sampled_from(["localhost", "db.example", "a_b", "127.0.0.1", "bücher.example"])
+far_hosts = dns_names | st.sampled_from(["::1", "192.0.2.1"])
 ports = st.integers(0, 0xFFFF)
 numbers = st.integers(0, 0xFFFF_FFFF)
 domids = st.integers(0, (1 << 62) - 1)
@@ -54,6 +55,8 @@ clients: st.SearchStrategy[Any] = st.deferred(
             st.builds(client.Vsock, numbers, numbers),
         )
         | st.builds(client.TLSOver, hostnames, clients)
+        | st.builds(client.SOCKS5, far_hosts, ports, clients)
+        | st.builds(client.HTTPConnect, far_hosts, ports, clients)
     )
 )
 endps: st.SearchStrategy[Any] = st.deferred(

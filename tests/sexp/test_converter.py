@@ -71,6 +71,14 @@ ADDITIONS = [
         client.TLSOver("h", client.UnixDomainSocket("/x")),
         "(TLS_over((Hostname h)(Unix_domain_socket(File /x))))",
     ),
+    (
+        "client",
+        client.SOCKS5("h", 1, client.HTTPConnect("::1", 2, client.Host("p", 3))),
+        (
+            "(SOCKS5((Host h)(Port 1)(Proxy(HTTP_connect((Host ::1)(Port 2)"
+            "(Proxy(Host((Name p)(Port 3))))No_login)))No_login))"
+        ),
+    ),
     ("endp", endp.Host("db.example", 5432), "(Host(db.example 5432))"),
     ("endp", endp.Vsock(2, 1024), "(Vsock(2 1024))"),
     ("server", server.TCP(80, ip="127.0.0.1"), "(TCP((IP 127.0.0.1)(Port 80)))"),

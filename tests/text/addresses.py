@@ -1,6 +1,7 @@
 """Every address that has a text, and odd ones before all, for property tests."""
 
 from ipaddress import IPv6Address
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -149,6 +150,26 @@ def clients_over(draw):
     return address
 
 
+def is_far(host: str) -> bool:
+    return is_host(host) and "%" not in host
+
+
+@st.composite
+def clients_by_proxy(draw, kind):
+    """A proxy, with layers of TLS and other proxies below it and over it."""
+    address: Any = draw(plain_clients)
+    layers = draw(st.lists(st.sampled_from([client.TLSOver, *PROXIES]), max_size=5))
+    layers.insert(draw(st.integers(0, len(layers))), kind)
+    for layer in layers:
+        if layer is client.TLSOver:
+            # Often the name that it would have anyhow.
+            usual = [address.host] if isinstance(address, PROXIES) else []
+            address = layer(draw(st.sampled_from([*usual, "h"]) | tls_names), address)
+        else:
+            address = layer(draw(hosts.filter(is_far)), draw(ports), address, draw(passwords))
+    return address
+
+
 @st.composite
 def endps_over(draw):
     address = draw(plain_endps)
@@ -165,6 +186,11 @@ def servers_over(draw):
     return address
 
 
-CLIENTS = {**PLAIN_CLIENTS, client.TLSOver: clients_over()}
+PROXIES = (client.SOCKS5, client.HTTPConnect)
+CLIENTS: dict = {
+    **PLAIN_CLIENTS,
+    client.TLSOver: clients_over(),
+    **{kind: clients_by_proxy(kind) for kind in PROXIES},
+}
 ENDPS = {**PLAIN_ENDPS, endp.TLS: endps_over()}
 SERVERS = {**PLAIN_SERVERS, server.TLSOver: servers_over()}

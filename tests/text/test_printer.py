@@ -94,6 +94,23 @@ TEXTS: dict[str, Any] = {
     "tls+tls://proxy:443?hostname=db.example": client.TLSOver(
         "db.example", client.TLSOver("proxy", client.Host("proxy", 443))
     ),
+    "socks5+tcp://proxy:1080?to=db.example:5432": client.SOCKS5(
+        "db.example", 5432, client.Host("proxy", 1080)
+    ),
+    "tls+connect+tls://proxy:443?to=db.example:5432&login_env=LOGIN": client.TLSOver(
+        "db.example",
+        client.HTTPConnect(
+            "db.example",
+            5432,
+            client.TLSOver("proxy", client.Host("proxy", 443)),
+            PasswordFromEnv("LOGIN"),
+        ),
+    ),
+    "connect+socks5+unix:/run/p?to=[::1]:1,a:2&login_file=,/etc/b%2Cc": client.HTTPConnect(
+        "::1",
+        1,
+        client.SOCKS5("a", 2, client.UnixDomainSocket("/run/p"), PasswordFromFile("/etc/b,c")),
+    ),
     "tls+tls://[::1]:443?hostname=a,b": client.TLSOver("a", client.TLS("b", "::1", 443)),
     "tls+tls://p:443?hostname=p,b": endp.TLS("p", endp.TLS("b", endp.Host("p", 443))),
     "tls+tls+unix:/x?hostname=a,b%2Cc": endp.TLS("a", endp.TLS("b,c", endp.UnixDomainSocket("/x"))),

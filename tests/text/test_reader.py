@@ -105,6 +105,20 @@ def test_same_text_means_what_it_is_read_as():
 
 ANY, CONNECT = "client server endp", "client endp"
 MISTAKES = [
+    # proxies
+    ("client", "socks5+tcp://p:1", 17, "to= is missing: for each proxy, the HOST:PORT", None),
+    ("client", "tcp://p:1?to=a:1", 11, "to is for a proxy, as in socks5+tcp:", None),
+    ("client", "socks5+tcp://p:1?to=a", 21, "a proxy is told HOST:PORT", None),
+    ("client", "socks5+tcp://p:1?to=::1:1", 21, "an IPv6 address stands in brackets", None),
+    ("client", "socks5+tcp://p:1?to=[a]:1", 21, "brackets are for IPv6 addresses", None),
+    ("client", "socks5+tcp://p:1?to=a:1,b:2", 21, "to has 2 values for 1 proxies", None),
+    ("client", "socks5+tcp://p:1?to=a:x", 23, "port 'x' is not a number", None),
+    ("client", "socks5+tcp://p:1?to=[fe80::1%25eth0]:1", 21, "has a zone", None),
+    ("client", "socks5+tcp://p:1?to=a:1&login_env=A&login_file=B", 48, "exclude each other", None),
+    ("client", "tls+socks5+tcp://p:1?to=a:1&login_env=", 39, "login_env is empty", None),
+    ("client", "tls+connect+tcp://p:1?to=a:1&hostname=a,b", 39, "2 hostnames for 1 layers", None),
+    ("server", "connect+tcp://*:1", 1, "a server does not know by which proxy it is reached", None),
+    ("endp", "tls+socks5+tcp://p:1?to=a:1", 5, "does not say by which proxy", None),
     (ANY, "", 1, "an address cannot be empty", None),
     # no scheme
     (ANY, "/run/x", 1, "an address starts with its scheme", "unix:/run/x"),

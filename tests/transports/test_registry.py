@@ -45,6 +45,7 @@ SERVERS = [
 HERE = {
     *(client.TCP, client.Host, client.UnixDomainSocket, client.Vsock),
     *(client.TLS, client.OpenSSL, client.TLSNative, client.TLSOver, client.TLSTunnel),
+    *(client.SOCKS5, client.HTTPConnect),
 }
 HERE_TO_SERVE = {
     *(server.TCP, server.UnixDomainSocket, server.Vsock),

@@ -216,19 +216,33 @@ class Optional(Shape[T | None]):
         return node.item(0) if node.sexp else node
 
 
-class Password(Shape[Callable[[bool], str] | None]):
-    """The password of a key: `No_password`, or `(Password <fun>)`, which cannot be read."""
+class _Secret(Shape[Callable[[bool], str] | None]):
+    """What a function returns: `(TAG <fun>)`, which cannot be read, or `No_tag` for none."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str, what: str) -> None:
+        self._tag = tag
+        self._none = f"No_{tag.lower()}"
         self._variant: Variant[Any] = Variant(
-            "the password of a key",
-            Case("Password", FUNCTION, object),
-            Case("No_password", None, None),
+            what, Case(tag, FUNCTION, object), Case(self._none, None, None)
         )
 
     def to_sexp(self, value: Callable[[bool], str] | None) -> Sexp:
-        return "No_password" if value is None else List(("Password", FUNCTION.to_sexp(value)))
+        return self._none if value is None else List((self._tag, FUNCTION.to_sexp(value)))
 
     def of_sexp(self, node: Node) -> Callable[[bool], str] | None:
         read: Callable[[bool], str] | None = self._variant.of_sexp(node)
         return read
+
+
+class Password(_Secret):
+    """The password of a key: `No_password`, or `(Password <fun>)`, which cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__("Password", "the password of a key")
+
+
+class Login(_Secret):
+    """What a proxy is told: `No_login`, or `(Login <fun>)`, which cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__("Login", "the login of a proxy")

@@ -16,7 +16,7 @@ from ..tls.keys import OwnKey
 from ..tls.library import TLSLibrary
 from .node import Node
 from .scalars import BOOL, INT, IP, OPAQUE, TEXT, Shape, ip_text
-from .shapes import Fields, Labelled, Nested, Optional, Password, Record
+from .shapes import Fields, Labelled, Login, Nested, Optional, Password, Record
 from .value import List, Sexp
 from .variants import Case, Variant
 
@@ -54,6 +54,7 @@ ENDP: Variant[endp.Endp] = Variant(
 
 _PEER = _HOSTNAME, _IP, _PORT
 _CLIENT: Nested[client.Client] = Nested(lambda: CLIENT, lambda: CLIENT)
+_PROXIED = Labelled("Host", TEXT), _PORT, Labelled("Proxy", _CLIENT), Login()
 
 CLIENT_TLS_CONFIG = Fields(client.TLSConfig, *_PEER)
 CLIENT: Variant[client.Client] = Variant(
@@ -72,6 +73,8 @@ CLIENT: Variant[client.Client] = Variant(
         Fields(client.VchanDomainSocket, Labelled("Domain_name", TEXT), Labelled("Port", TEXT)),
     ),
     Case("TLS_over", Fields(client.TLSOver, _HOSTNAME, _CLIENT)),
+    Case("SOCKS5", Fields(client.SOCKS5, *_PROXIED)),
+    Case("HTTP_connect", Fields(client.HTTPConnect, *_PROXIED)),
     Case("Host", Fields(client.Host, Labelled("Name", TEXT), _PORT)),
     Case("Vsock", Fields(client.Vsock, Labelled("Cid", INT), _PORT)),
 )

@@ -11,7 +11,7 @@ LONGEST = 1 << 16
 """How many characters a text may have."""
 
 DEEPEST = 16
-"""How many layers of TLS may lie over each other."""
+"""How many layers of TLS and proxies may lie over each other."""
 
 MOST_DIGITS = 4300
 """How many digits a number may have: what Python prints, and reads in little time."""
@@ -20,9 +20,28 @@ ANY_CID = 0xFFFF_FFFF
 """The vsock context identifier that stands for any of a machine."""
 
 _CONNECT = frozenset(("client", "endp"))
+_CLIENT = frozenset(("client",))
 _CALL = frozenset(("client", "server"))
 _SERVE = frozenset(("server",))
 _ALL = _CONNECT | _SERVE
+
+
+TLS = "tls"
+
+PROXIES = ("socks5", "connect")
+"""What stands before a scheme, with a plus, for a host that a proxy connects to."""
+
+_LAYERS = frozenset((TLS, *PROXIES))
+
+
+def layers_of(scheme: str) -> tuple[list[str], str]:
+    """What stands before a scheme in small letters, the outermost layer first, and the scheme."""
+    found: list[str] = []
+    at = 0
+    while (plus := scheme.find("+", at)) >= 0 and scheme[at:plus] in _LAYERS:
+        found.append(scheme[at:plus])
+        at = plus + 1
+    return found, scheme[at:]
 
 
 class Scheme(NamedTuple):
@@ -62,6 +81,7 @@ class Option(NamedTuple):
     sides: frozenset[str]
     schemes: frozenset[str] | None = None  # None: any
     tls: bool = False  # only with TLS, of whatever scheme
+    proxy: bool = False  # only with a proxy
     in_call: bool = True  # it is about the call of connect or serve, not a part of the address
 
 
@@ -72,7 +92,10 @@ OPTIONS: dict[str, Option] = {
     "password_env": Option(_SERVE, tls=True, in_call=False),
     "password_file": Option(_SERVE, tls=True, in_call=False),
     "otherwise": Option(_SERVE, frozenset(("handover",)), in_call=False),
-    "src": Option(frozenset(("client",)), TCP_SCHEMES),
+    "to": Option(_CLIENT, proxy=True, in_call=False),
+    "login_env": Option(_CLIENT, proxy=True, in_call=False),
+    "login_file": Option(_CLIENT, proxy=True, in_call=False),
+    "src": Option(_CLIENT, TCP_SCHEMES),
     "alpn": Option(_CALL, tls=True),
     "backlog": Option(_SERVE, TCP_SCHEMES | _INHERITED | {"unix", "vsock"}),
     "reuse_port": Option(_SERVE, TCP_SCHEMES | {"handover"}),

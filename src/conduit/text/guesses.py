@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from ..errors import AddressError
-from .grammar import SCHEMES, Side
+from .grammar import SCHEMES, Side, layers_of
 from .mistakes import closest, has_user, is_scheme, mistake, part
 
 _OTHERS_SAY = {
@@ -35,7 +35,7 @@ def is_service(text: str) -> bool:
     return (
         bool(slashes)
         and is_scheme(scheme)
-        and not scheme.startswith("tls+")
+        and not layers_of(scheme)[0]
         and scheme not in SCHEMES
         and scheme not in _NO_STREAM
         and _meant(scheme) is None
@@ -81,7 +81,7 @@ def _guess(text: str, side: Side) -> tuple[int, str, str | None]:
     if not is_scheme(head):
         return 0, missing, None
     word = head.lower()
-    below = word.rpartition("tls+")[2]
+    layers, below = layers_of(word)
     at = len(word) - len(below)
     if below in _NO_STREAM:
         return at, _NO_STREAM[below], None
@@ -91,7 +91,8 @@ def _guess(text: str, side: Side) -> tuple[int, str, str | None]:
             rest = rest.lstrip("/@")
         return at, f"there is no scheme {part(below)}", f"{text[:at]}{meant}{rest}"
     if at:
-        return at, f"there is no scheme {part(below)} to put TLS over", None
+        over = "TLS over" if layers[-1] == "tls" else "after the +"
+        return at, f"there is no scheme {part(below)} to put {over}", None
     return 0, f"there is no scheme {part(below)}: there are {', '.join(SCHEMES)}", None
 
 

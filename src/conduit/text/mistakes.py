@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import AddressError
-from .grammar import OPTIONS, SCHEMES
+from .grammar import OPTIONS, SCHEMES, layers_of
 
 _SHOWN = 80
 _HIDDEN = "***"
@@ -106,7 +106,7 @@ def _user(text: str, trusted: int) -> tuple[int, int] | None:
     if text.startswith(("/", ".", "@", "~")):
         return None  # a path, and no scheme
     scheme, colon, rest = text.partition(":")
-    word = scheme.lower().rpartition("tls+")[2]
+    _, word = layers_of(scheme.lower())
     known = SCHEMES.get(word)
     if colon and known is not None and not known.authority:
         return None

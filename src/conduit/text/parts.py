@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..errors import AddressError
-from .grammar import DEEPEST, LONGEST, MOST_DIGITS, SCHEMES, Side
+from .grammar import DEEPEST, LONGEST, MOST_DIGITS, PROXIES, SCHEMES, TLS, Side, layers_of
 from .guesses import unreadable
 from .mistakes import mistake, part
 from .query import Raw, check_places, coded, refuse_call_options, split
@@ -22,14 +22,20 @@ _NO_OPTIONS: dict[str, Raw] = {}
 class Parts:
     """A text whose scheme and options are known.
 
-    layers: how many of them are TLS, also that of a scheme such as `tls:`. body: what is between
-    the scheme's colon and the options, and `at` where it starts.
+    layers: of TLS, also that of a scheme such as `tls:`, and of proxies, the outermost first. body:
+    what is between the scheme's colon and the options, and `at` where it starts.
     """
 
     __slots__ = ("at", "body", "layers", "options", "scheme", "side", "text")
 
     def __init__(
-        self, text: str, side: Side, layers: int, scheme: str, body: str, options: dict[str, Raw]
+        self,
+        text: str,
+        side: Side,
+        layers: Sequence[str],
+        scheme: str,
+        body: str,
+        options: dict[str, Raw],
     ) -> None:
         self.text = text
         self.side: Side = side
@@ -97,17 +103,23 @@ def take_apart(text: object, side: Side, *, alone: bool = False) -> Parts:
     if not text.isprintable() or " " in text:
         _check_blanks(text)
     scheme, colon, rest = text.partition(":")
-    layers = 0
-    if scheme not in SCHEMES:
-        layers, scheme = _without_tls(scheme)
+    layers: list[str] = []
+    start = 0
+    if scheme not in SCHEMES and scheme.isascii():  # lower() makes a "k" of the sign for kelvin
+        layers, scheme = layers_of(scheme.lower())
+        start = sum(len(layer) + 1 for layer in layers)
     known = SCHEMES.get(scheme)
     if known is None or not colon:
         raise unreadable(text, side)
     if side not in known.sides:
-        raise mistake(text, 4 * layers, _wrong_side(scheme, side))
-    layers += known.tls
-    if layers > DEEPEST:
-        raise mistake(text, 0, f"there are {layers} layers of TLS, and may be {DEEPEST}")
+        raise mistake(text, start, _wrong_side(scheme, side))
+    if side != "client":
+        _check_no_proxy(text, layers, side)
+    if known.tls:
+        layers.append(TLS)
+    if len(layers) > DEEPEST:
+        what = "TLS and proxies" if set(layers) - {TLS} else "TLS"
+        raise mistake(text, 0, f"there are {len(layers)} layers of {what}, and may be {DEEPEST}")
     at = len(text) - len(rest)
     if "#" in rest:
         why = "'#' has no meaning in an address; as a character it is %23"
@@ -125,15 +137,13 @@ def take_apart(text: object, side: Side, *, alone: bool = False) -> Parts:
     return parts
 
 
-def _without_tls(scheme: str) -> tuple[int, str]:
-    """How often `tls+` stands before a scheme, and the scheme, in small letters."""
-    if not scheme.isascii():
-        return 0, scheme  # lower() makes a "k" of the sign for kelvin
-    scheme = scheme.lower()
+def _check_no_proxy(text: str, layers: Sequence[str], side: Side) -> None:
     at = 0
-    while scheme.startswith("tls+", at):
-        at += 4
-    return at // 4, scheme[at:]
+    for layer in layers:
+        if layer in PROXIES:
+            kind = "an endpoint does not say" if side == "endp" else "a server does not know"
+            raise mistake(text, at, f"{kind} by which proxy it is reached, as {layer}+ does")
+        at += len(layer) + 1
 
 
 def _check_slashes(parts: Parts, authority: bool) -> None:

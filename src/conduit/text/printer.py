@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 from .. import client, endp, server
 from .._fields import Record, name_of
 from ..errors import AddressError
-from .grammar import ANY_CID, DEEPEST, LONGEST, MOST_DIGITS
+from .far import far_text, usual_names
+from .grammar import ANY_CID, DEEPEST, LONGEST, MOST_DIGITS, TLS
 from .hosts import host_text, name_of_ip
 from .passwords import PasswordFromEnv, PasswordFromFile
 from .percent import HOSTNAME, PATH, SEGMENT, VALUE, encode
@@ -28,7 +29,9 @@ def to_text(address: Address) -> str:
     message holds no secret.
     """
     below: object = address
-    names: list[str] = []  # of the layers of TLS, the outermost first
+    layers: list[str] = []  # of TLS and proxies, the outermost first; so all that follows
+    names: list[str] = []
+    proxies: list[_Proxied] = []
     keys: list[server.TLSOver | _ServerTLS] = []
     while True:
         # By the very class: what a subclass adds would be lost.
@@ -41,33 +44,44 @@ def to_text(address: Address) -> str:
         elif type(below) is server.TLSOver:
             keys.append(below)
             below = below.mode
+        elif type(below) is client.SOCKS5 or type(below) is client.HTTPConnect:
+            proxies.append(below)
+            layers.append("socks5" if type(below) is client.SOCKS5 else "connect")
+            below = below.proxy
+            continue
         else:
             break
-        if len(names) + len(keys) > DEEPEST:
+        layers.append(TLS)
+        if len(layers) > DEEPEST:
             raise _no_text(address, f"has more than {DEEPEST} layers of TLS")
-    over = len(names) + len(keys)
     write = _WRITERS.get(type(below))
     if write is None:
         raise _no_text(address, _why_not(below))
     text = write(below)
     own_name = None
+    written = list(layers)
     if isinstance(below, _CLIENT_TLS):
         names.append(below.hostname)
+        layers.append(TLS)
         own_name = name_of_ip(below.ip)
     elif isinstance(below, _ServerTLS):
         keys.append(below)
+        layers.append(TLS)
     elif isinstance(below, client.TCP | endp.TCP):
         own_name = name_of_ip(below.ip)
     elif isinstance(below, client.Host | endp.Host):
         own_name = below.name
-    if len(names) + len(keys) > DEEPEST:
-        raise _no_text(address, f"has more than {DEEPEST} layers of TLS")
-    if over and isinstance(below, client.Host | endp.Host | endp.TCP):
+    if len(layers) > DEEPEST:
+        what = "TLS and proxies" if proxies else "TLS"
+        raise _no_text(address, f"has more than {DEEPEST} layers of {what}")
+    if written[-1:] == [TLS] and isinstance(below, client.Host | endp.Host | endp.TCP):
         text = f"tls{text.removeprefix('tcp')}"
-        over -= 1
+        written.pop()
+    usual = usual_names(layers, [one.host for one in proxies], own_name)
+    before = "".join(f"{layer}+" for layer in written)
     otherwise = below.otherwise if isinstance(below, server.Handover) else None
     first = [] if otherwise is None else [encode(to_text(otherwise), VALUE)]
-    text = f"{'tls+' * over}{text}{_options(address, names, own_name, keys, first)}"
+    text = f"{before}{text}{_options(address, names, usual, keys, proxies, first)}"
     if len(text) > LONGEST:
         raise _no_text(address, f"would have a text of {len(text)} characters, over {LONGEST}")
     return text
@@ -82,25 +96,23 @@ def text_or_repr(record: Record) -> str:
 
 
 _CLIENT_TLS = client.TLS | client.TLSNative | client.OpenSSL
+_Proxied: TypeAlias = client.SOCKS5 | client.HTTPConnect
 _ServerTLS: TypeAlias = server.TLS | server.TLSNative | server.OpenSSL
 
 
 def _options(
     address: object,
     names: list[str],
-    own_name: str | None,
+    usual: list[str | None],
     keys: list[server.TLSOver | _ServerTLS],
+    proxies: list[_Proxied],
     otherwise: list[str],
 ) -> str:
-    # What follows from the host is left out.
-    while names and names[-1] == own_name:
+    # What follows from the hosts is left out.
+    while names and names[-1] == usual[len(names) - 1]:
         names.pop()
-    variables: list[str] = []
-    files: list[str] = []
-    for key in keys:
-        variable, file = _password(address, key.password)
-        variables.append(variable)
-        files.append(file)
+    variables, files = _passwords(address, "password", [key.password for key in keys])
+    login_variables, login_files = _passwords(address, "login", [one.login for one in proxies])
     lists = {
         "otherwise": otherwise,
         "hostname": [encode(name, HOSTNAME) for name in names],
@@ -108,12 +120,23 @@ def _options(
         "key": [encode(key.key_file, VALUE) for key in keys],
         "password_env": variables if any(variables) else [],
         "password_file": files if any(files) else [],
+        "to": [far_text(one.host, one.port) for one in proxies],
+        "login_env": login_variables if any(login_variables) else [],
+        "login_file": login_files if any(login_files) else [],
     }
     options = "&".join(f"{name}={','.join(values)}" for name, values in lists.items() if values)
     return options and f"?{options}"
 
 
-def _password(address: object, password: object) -> tuple[str, str]:
+def _passwords(
+    address: object, what: str, functions: Sequence[object]
+) -> tuple[list[str], list[str]]:
+    """The variables and the files where they are, each empty for none."""
+    found = [_password(address, what, function) for function in functions]
+    return [variable for variable, _ in found], [file for _, file in found]
+
+
+def _password(address: object, what: str, password: object) -> tuple[str, str]:
     """The variable and the file where it is; empty for none."""
     if password is None:
         return "", ""
@@ -124,7 +147,7 @@ def _password(address: object, password: object) -> tuple[str, str]:
     # Not shown, since its repr may hold the secret.
     raise _no_text(
         address,
-        "holds a function for its password; conduit.text has PasswordFromEnv and PasswordFromFile",
+        f"holds a function for its {what}; conduit.text has PasswordFromEnv and PasswordFromFile",
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from .grammar import OPTIONS, Side
+from .grammar import OPTIONS, PROXIES, TLS, Side
 from .mistakes import closest, is_word, mistake, part
 from .percent import decode, malformed
 
@@ -37,15 +38,19 @@ def split(text: str, at: int) -> dict[str, Raw]:
     return found
 
 
-def check_places(text: str, options: dict[str, Raw], side: Side, scheme: str, layers: int) -> None:
-    """Refuse an option where it would mean nothing. layers: how many of them are TLS."""
+def check_places(
+    text: str, options: dict[str, Raw], side: Side, scheme: str, layers: Sequence[str]
+) -> None:
+    """Refuse an option where it would mean nothing. layers: of TLS and of proxies."""
     for name, raw in options.items():
         option = OPTIONS[name]
         why = None
         if side not in option.sides:
             why = _wrong_side(name, side)
-        elif option.tls and not layers:
+        elif option.tls and TLS not in layers:
             why = f"{name} is for TLS, and {scheme}: has none"
+        elif option.proxy and not any(layer in PROXIES for layer in layers):
+            why = f"{name} is for a proxy, as in socks5+{scheme}:, and here is none"
         elif option.schemes is not None and scheme not in option.schemes:
             why = f"{name} means nothing to {scheme}:"
         if why is not None:
@@ -119,7 +124,7 @@ def _unknown(pair: str, name: str, in_doubt: bool) -> str:
     if word in _SECRET:
         return (
             f"{name}: a text never holds a secret; for a key's password there are "
-            "password_env=VARIABLE and password_file=PATH"
+            "password_env=VARIABLE and password_file=PATH, for a proxy login_env= and login_file="
         )
     if word in _LOOSENING:
         return (

@@ -10,13 +10,13 @@ from typing import Any
 from .. import client, endp, server
 from .._fields import Password
 from . import guesses
-from .grammar import ANY_CID, TCP_SCHEMES
+from .far import Far, fars, names_of
+from .grammar import ANY_CID, TCP_SCHEMES, TLS
 from .hosts import ANY, host_and_port
 from .mistakes import part
 from .options import ClientOptions, ServerOptions, client_options, server_options
 from .parts import Parts, take_apart
 from .passwords import PasswordFromEnv, PasswordFromFile
-from .percent import small
 from .query import Raw, coded, listed
 
 
@@ -112,6 +112,10 @@ def is_service(text: str) -> bool:
 
 _NO_CLIENT_OPTIONS = ClientOptions()
 _NO_SERVER_OPTIONS = ServerOptions()
+_PROXIES: dict[str, Callable[..., client.Client]] = {
+    "socks5": client.SOCKS5,
+    "connect": client.HTTPConnect,
+}
 _CLIENT_TLS: dict[str, type[client.TLS | client.TLSNative | client.OpenSSL]] = {
     "tls": client.TLS,
     "openssl": client.OpenSSL,
@@ -127,9 +131,10 @@ _SERVER_TLS: dict[str, type[server.TLS | server.TLSNative | server.OpenSSL]] = {
 def _client(parts: Parts) -> client.Client:
     scheme = parts.scheme
     address: client.Client
+    far = fars(parts)
     if scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = _names(parts, host)
+        names = names_of(parts, host, far)
         if ip is not None:
             tls = _CLIENT_TLS.get(scheme)
             address = client.TCP(ip, port) if tls is None else tls(names.pop(), ip, port)
@@ -139,10 +144,22 @@ def _client(parts: Parts) -> client.Client:
             why = f"{scheme}: takes an IP address, and {part(host)} is a name; use tls:"
             raise parts.mistake(parts.at + 2, why)
     else:
-        names = _names(parts, None)
+        names = names_of(parts, None, far)
         address = _other(parts, client)
-    for name in reversed(names):
-        address = client.TLSOver(name, address)
+    return _over(parts, address, names, far)
+
+
+def _over(parts: Parts, address: client.Client, names: list[str], far: list[Far]) -> client.Client:
+    """Put TLS and proxies over an address. names: of the TLS that it has not itself."""
+    layers = list(parts.layers)
+    if layers.count(TLS) > len(names):
+        layers.pop()  # its own
+    for layer in reversed(layers):
+        if layer == TLS:
+            address = client.TLSOver(names.pop(), address)
+        else:
+            host, port, login, at = far.pop()
+            address = parts.made(at, _PROXIES[layer], host, port, address, login)
     return address
 
 
@@ -150,13 +167,13 @@ def _endp(parts: Parts) -> endp.Endp:
     address: endp.Endp
     if parts.scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = _names(parts, host)
+        names = names_of(parts, host)
         if ip is not None:
             address = endp.TCP(ip, port)
         else:
             address = parts.made(parts.at + 2, endp.Host, host, port)
     else:
-        names = _names(parts, None)
+        names = names_of(parts, None)
         address = _other(parts, endp)
     for name in reversed(names):
         address = endp.TLS(name, address)
@@ -247,33 +264,12 @@ def _cid_and_port(parts: Parts) -> tuple[int, int]:
 # TLS ----------------------------------------------------------------------------------------------
 
 
-def _names(parts: Parts, host: str | None) -> list[str]:
-    """The name for each layer of TLS, the outermost first; `host` where no other is given."""
-    names: list[str] = []
-    raw = parts.options.get("hostname")
-    if raw is not None:
-        for name, at in listed(parts.text, Raw(small(raw.value), raw.at)):
-            if not name or "\0" in name:
-                raise parts.mistake(at, "a hostname is empty or holds a NUL")
-            names.append(name)
-    missing = parts.layers - len(names)
-    if missing < 0 and raw is not None:
-        why = f"there are {len(names)} hostnames for {parts.layers} layers of TLS"
-        raise parts.mistake(raw.at, why)
-    if missing and host is None:
-        raise parts.mistake(
-            len(parts.text),
-            "hostname= is missing: for each layer of TLS, what the peer's certificate is for",
-        )
-    return names + [host or ""] * missing
-
-
 def _keys(parts: Parts) -> list[tuple[str, str, Password | None]]:
     """Certificate, key and password for each layer of TLS, the outermost first."""
     if not parts.layers:
         return []
     files = [_per_layer(parts, name) for name in ("crt", "key")]
-    passwords: list[Password | None] = [None] * parts.layers
+    passwords: list[Password | None] = [None] * len(parts.layers)
     makers: dict[str, Callable[[str], Password]] = {
         "password_env": PasswordFromEnv,
         "password_file": PasswordFromFile,
@@ -304,8 +300,8 @@ def _per_layer(parts: Parts, name: str) -> list[Raw]:
         why = f"{name}= is missing: a TLS server needs the files crt= and key="
         raise parts.mistake(len(parts.text), why)
     values = listed(parts.text, raw)
-    if len(values) != parts.layers:
-        why = f"{name} has {len(values)} values for {parts.layers} layers of TLS"
+    if len(values) != len(parts.layers):
+        why = f"{name} has {len(values)} values for {len(parts.layers)} layers of TLS"
         raise parts.mistake(raw.at, why)
     for value, at in values:
         if "\0" in value or "-----BEGIN" in value:

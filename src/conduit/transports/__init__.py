@@ -49,6 +49,8 @@ _TABLE = {
     "Launchd": "conduit.transports.launchd",
     "Handover": "conduit.transports.handover",
     "Several": "conduit.transports.several",
+    "SOCKS5": "conduit.transports.proxied",
+    "HTTPConnect": "conduit.transports.proxied",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),

@@ -1,0 +1,142 @@
+"""A watch over a prefix in etcd, which goes on whatever becomes of the members."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .._debug import logger, step
+from ..errors import ResolutionError
+from .etcd_members import METADATA, Members
+
+_LONGEST_PAUSE = 2.0
+
+_SILENCE = 5.0
+"""Seconds without news after which a member is asked whether it is there. It may hang, or be cut
+off from us without a word; gRPC's own keepalive did not tell of that within a minute."""
+
+_MOST_VALUES = 1024
+_LONGEST_VALUE = 4096
+
+
+class Watch:
+    """The values below a prefix, as they are now, or were when etcd was last heard of.
+
+    members: who is asked. prefix: of the keys. It has a task of its own until `stop`.
+    """
+
+    def __init__(self, members: Members, prefix: str) -> None:
+        self._members = members
+        self._prefix = prefix.encode()
+        self._values: dict[bytes, bytes] | None = None
+        self._news = asyncio.Event()
+        self._failure = ""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def values(self) -> list[bytes]:
+        """All values, by the order of their keys; waits for the first answer.
+
+        Raises ResolutionError if none of the members has answered yet.
+        """
+        if self._values is None:
+            limit = self._members.timeout * len(self._members.names)
+            try:
+                async with asyncio.timeout(limit):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+        if self._values is None:
+            why = self._failure or "no member answers"
+            raise ResolutionError(f"etcd at {', '.join(self._members.names)}: {why}")
+        return [value for _, value in sorted(self._values.items())]
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        pause = 0.05
+        while True:
+            heard = self._values
+            try:
+                async with self._members.channel() as channel:
+                    await self._follow(channel)
+            except self._members.failures() as error:
+                self._lost(self._members.words(error))
+            except Exception as error:
+                self._lost(repr(error))
+            pause = 0.05 if self._values is not heard else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def _follow(self, channel: Any) -> None:
+        """Read all that is there, then each change; until the member fails."""
+        rpc = self._members.rpc
+        end = self._prefix[:-1] + bytes([self._prefix[-1] + 1])  # it ends with "/"
+        revision = await self._read(channel, end)
+        if self._failure:
+            self._failure = ""
+            logger.warning("etcd answers again for %s", self._prefix.decode())
+        create = rpc.WatchCreateRequest(
+            key=self._prefix, range_end=end, start_revision=revision + 1
+        )
+        call = rpc.WatchStub(channel).Watch(metadata=METADATA)
+        try:
+            await call.write(rpc.WatchRequest(create_request=create))
+            while True:
+                reading = asyncio.ensure_future(call.read())
+                reading.add_done_callback(_heard)
+                try:
+                    while not (await asyncio.wait([reading], timeout=_SILENCE))[0]:
+                        await self._read(channel, end)
+                    news = reading.result()
+                finally:
+                    reading.cancel()
+                if not hasattr(news, "events"):
+                    raise EOFError("the member has ended the watch")
+                if news.canceled:
+                    raise EOFError(news.cancel_reason or "the watch was cancelled")
+                if news.events:
+                    self._change(news.events)
+        finally:
+            call.cancel()
+
+    async def _read(self, channel: Any, end: bytes) -> int:
+        """Read all that is there: the revision of it."""
+        rpc = self._members.rpc
+        answer = await rpc.KVStub(channel).Range(
+            rpc.RangeRequest(key=self._prefix, range_end=end, limit=_MOST_VALUES),
+            timeout=self._members.timeout,
+            metadata=METADATA,
+        )
+        self._set({kv.key: kv.value[:_LONGEST_VALUE] for kv in answer.kvs})
+        return int(answer.header.revision)
+
+    def _change(self, events: Any) -> None:
+        values = dict(self._values or {})
+        for event in events:
+            if event.type:  # DELETE, also by a lease that has expired
+                values.pop(event.kv.key, None)
+            elif len(values) < _MOST_VALUES or event.kv.key in values:
+                values[event.kv.key] = event.kv.value[:_LONGEST_VALUE]
+        self._set(values)
+
+    def _set(self, values: dict[bytes, bytes]) -> None:
+        self._values = values
+        self._news.set()
+        step("etcd", prefix=self._prefix.decode(), values=len(values))
+
+    def _lost(self, why: str) -> None:
+        if not self._failure:
+            known = 0 if self._values is None else len(self._values)
+            logger.warning(
+                "etcd does not answer for %s (%s): going on with the %d addresses known before",
+                self._prefix.decode(), why, known,
+            )  # fmt: skip
+        self._failure = why
+
+
+def _heard(reading: asyncio.Future[Any]) -> None:
+    """Let asyncio know that its failure is no secret, whoever has stopped waiting for it."""
+    if not reading.cancelled():
+        reading.exception()

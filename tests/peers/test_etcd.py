@@ -1,0 +1,70 @@
+"""Servers and clients that meet by three real members of etcd, of which one dies, and then all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import conduit
+from conduit import AddressError
+from conduit.discovery import Etcd
+from tests.children import Child
+from tests.peers.etcd_program import PROGRAM
+from tests.peers.tls_server import on_one_loop
+
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.mark.alone
+@on_one_loop
+async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
+    program("etcd")
+    program("setpriv")
+    said = {}
+    with Child(PROGRAM, ROOT, loop="uvloop") as child:
+        while line := await child.says():
+            what, brace, facts = line.partition("{")
+            said[what.strip()] = json.loads(brace + facts)
+        assert await child.status() == 0
+    assert said["both"]["said"] == ["other", "own"]
+    # Killed, it is known until its lease is over; who meets it goes on to the other.
+    assert said["killed"]["said"] == ["own"]
+    assert said["expired"]["seconds"] < 6
+    assert said["frozen"]["seconds"] < 5
+    assert said["one gone"] == {"said": ["own"], "seconds": said["one gone"]["seconds"]}
+    assert said["all gone"]["said"] == said["still"]["said"] == ["own"]
+    for what in ("unknown", "unregistered"):
+        assert said[what]["text"].count("127.0.0.1:") >= 3
+        assert said[what]["seconds"] < 12
+    assert said["back"]["said"] == ["own"]
+    assert said["revoked"]["seconds"] < 4
+    assert said["left"]["seconds"] < 3
+    assert said["lease lost"]["seconds"] < 3
+    texts = said["warnings"]["all"]
+    assert any("going on with the 1 addresses known before" in text for text in texts), texts
+    assert any("answers again" in text for text in texts), texts
+    assert any("was lost in etcd: made anew" in text for text in texts), texts
+    assert any("cannot be renewed" in text for text in texts), texts
+
+
+@pytest.mark.parametrize("members", [[], "127.0.0.1:2379", ["127.0.0.1"], ["h:x"], ["h:70000"]])
+def test_what_is_no_member(members):
+    with pytest.raises(AddressError, match="Etcd: "):
+        Etcd(members)
+
+
+async def test_it_is_used_by_async_with():
+    with pytest.raises(RuntimeError, match="async with"):
+        await Etcd(["127.0.0.1:1"]).resolve("x")
+
+
+async def test_without_the_package_it_is_named(monkeypatch):
+    import sys
+
+    for name in ("aetcd", "aetcd.rpc"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(conduit.UnsupportedTransport, match=r"pip install 'conduit-net\[etcd\]'"):
+        async with Etcd(["127.0.0.1:1"]):
+            pass
