@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import client, endp, events, flow, resolver, server, sexp, testing, text, transports
     from ._connect import connect
     from ._places import set_max_active
+    from ._relay import relay
     from ._run import run
     from ._serve import listen, serve
     from ._server import Server
@@ -91,6 +92,7 @@ _HOME = {
     **dict.fromkeys(("sexp", "testing", "text", "transports"), ""),
     "connect": "_connect",
     "set_max_active": "_places",
+    "relay": "_relay",
     "run": "_run",
     "listen": "_serve",
     "serve": "_serve",
@@ -212,6 +214,7 @@ __all__ = [
     "init",
     "listen",
     "oc_of_sexp",
+    "relay",
     "resolver",
     "run",
     "serve",

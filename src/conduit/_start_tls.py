@@ -9,7 +9,7 @@ import time
 from . import endp, events, flow
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
-from .errors import AddressError
+from .errors import AddressError, TLSError
 from .tls.engine import Engine
 from .tls.keys import OwnKey
 from .tls.layer import TLSTransport
@@ -21,6 +21,7 @@ from .transports.tls import (
     check_unread,
     check_usable,
     client_credentials,
+    closed,
     flow_over,
     naming,
     secured,
@@ -132,6 +133,7 @@ async def upgrade(
     transport = wire.transport
     transport.set_protocol(below)
     below.connection_made(transport)
+    below.fd = wire.fd
     # A hello that has come already.
     below.buffer, wire.buffer = wire.buffer, b""
     below.reading_paused = wire.reading_paused
@@ -140,7 +142,11 @@ async def upgrade(
     layer = TLSTransport(below, engine, wire)
     started = time.perf_counter()
     async with asyncio.timeout(handshake_timeout):
-        await layer.handshake()
+        try:
+            await layer.handshake()
+        except TLSError:
+            await closed(below)
+            raise
     if wire.flow is not None:
         wire.flow = flow_over(wire.flow, hostname or "localhost")
         if events.observers:

@@ -25,7 +25,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        return int(self.addresses[0].rpartition(":")[2])
+        return int(self.addresses[0].partition("?")[0].rpartition(":")[2])
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[str, str]:
         self.process.send_signal(number)

@@ -88,6 +88,13 @@ modes: st.SearchStrategy[Any] = st.deferred(
             st.builds(server.Launchd, names),
             st.builds(server.Systemd, st.sampled_from([None, "web", "a b"])),
             st.builds(server.ListeningSocket, domids),
+            st.builds(
+                server.Handover,
+                paths,
+                st.none()
+                | st.builds(server.TCP, ports)
+                | st.builds(server.Vsock, numbers, numbers),
+            ),
         )
         | st.builds(lambda mode, key: server.TLSOver(mode, *key), modes, keys)
     )

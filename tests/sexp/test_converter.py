@@ -93,6 +93,8 @@ ADDITIONS = [
     ("server", server.Vsock(2, 1024), "(Vsock(2 1024))"),
     ("server", server.Systemd(), "Systemd"),
     ("server", server.Systemd("web"), "(Systemd web)"),
+    ("server", server.Handover("/x"), "(Handover((File /x)()))"),
+    ("server", server.Handover("/x", server.TCP(80)), "(Handover((File /x)((TCP(Port 80)))))"),
     ("server", server.ListeningSocket(3), "(Listening_socket 3)"),
     ("flow", flow.Vsock(2, 1024), "(Vsock((cid 2)(port 1024)))"),
     ("client", client.TCP("fe80::1%eth0", 1), "(TCP((IP fe80::1%eth0)(Port 1)))"),

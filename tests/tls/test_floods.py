@@ -10,7 +10,7 @@ import pytest
 import conduit
 from conduit import TLSError
 from conduit.channels import wire_of
-from conduit.channels.wire import below_of
+from conduit.channels.above import below_of
 from conduit.testing import memory_pair
 from conduit.transports.tls import flow_over
 from conduit.transports.tls import secured as secure

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import conduit
 from conduit import TLSError
-from conduit.channels import wire, wire_of
+from conduit.channels import ending, wire_of
 from conduit.testing import memory_pair
 from conduit.transports.tls import flow_over
 from conduit.transports.tls import secured as secure
@@ -97,7 +97,7 @@ class TestFlows:
 
     @pytest.mark.parametrize("role", ["client", "server"])
     def test_flows(self, loaded, role, monkeypatch):
-        monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
+        monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
 
         @given(plans, pieces, st.booleans())
         @settings(fuzzed, max_examples=25)

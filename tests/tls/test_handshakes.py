@@ -10,7 +10,7 @@ import pytest
 
 import conduit
 from conduit import ConnectTimeout, client, server
-from conduit.channels import wire, wire_of
+from conduit.channels import ending, wire_of
 from conduit.testing import Memory, memory_pair
 from conduit.transports.tls import secured as secure
 from tests.bare_client import BareClient
@@ -185,7 +185,7 @@ async def steps(make):
 
 @pytest.mark.parametrize("layers", [1, 2])
 async def test_connecting_can_be_cancelled_at_every_step(identities, ctx, layers, monkeypatch):
-    monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
     key = identities.server()
     mode: Any = Memory("a name")
     target: Any = mode
@@ -213,7 +213,7 @@ async def test_connecting_can_be_cancelled_at_every_step(identities, ctx, layers
 
 @pytest.mark.parametrize("role", [0, 1], ids=["client", "server"])
 async def test_a_handshake_over_a_flow_can_be_cancelled_at_every_step(peers, role, monkeypatch):
-    monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
     cancelled = 0
     flows: list[Any] = []
     others: list[asyncio.Task[Any]] = []

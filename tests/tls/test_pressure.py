@@ -12,7 +12,8 @@ import pytest
 
 import conduit
 from conduit import events, server
-from conduit.channels import wire, wire_of
+from conduit.channels import wire_of
+from conduit.channels.above import below_of
 from tests.event_log import EventLog, until
 from tests.tls.flows import Kinds, tls_to
 
@@ -41,7 +42,7 @@ def kept(triple) -> int:
     layer: Any
     while True:
         layer = found.transport
-        below = wire.below_of(layer)
+        below = below_of(layer)
         size += len(found.buffer) + found.held_size
         if below is None:
             return size + int(layer.get_write_buffer_size())

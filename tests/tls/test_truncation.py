@@ -8,7 +8,7 @@ import pytest
 
 import conduit
 from conduit import TLSError, TruncatedError
-from conduit.channels import wire, wire_of
+from conduit.channels import ending, wire_of
 from conduit.testing import Faults, add_faults, memory_pair
 from conduit.transports.tls import flow_over
 from conduit.transports.tls import secured as secure
@@ -103,7 +103,7 @@ class Cut:
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(wire, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
 
 
 @pytest.mark.parametrize("role", ["client", "server"])

@@ -22,6 +22,7 @@ from conduit import OwnKey, client, endp, flow, server, trust
 from conduit.testing import Memory, memory_pair, self_signed
 from conduit.tls import openssl
 from conduit.tls import openssl_contexts as contexts
+from tests.bare_client import BareClient
 from tests.endpoints import port_of, tcp_endp
 from tests.event_log import EventLog, until
 
@@ -997,9 +998,26 @@ async def test_nobody_there(ctx):
 
 async def test_silent_peer_runs_into_the_limit(ctx):
     async def silent(f, ic, oc):
-        await oc.wait_closed()
+        await ic.read()
 
     async with conduit.listen(server.TCP(0, ip=LOCAL), silent) as srv:
         target = client.TLS("localhost", LOCAL, port_of(srv))
         with pytest.raises(conduit.ConnectTimeout, match=r"within 0\.05 s"):
             await visit(target, ctx, timeout=0.05)
+
+
+async def test_a_failed_handshake_is_told_before_the_flow_is_closed(key):
+    """Its place is given back only when it is closed."""
+    told: asyncio.Queue[tuple[BaseException, int]] = asyncio.Queue()
+
+    def on_exn(error):
+        told.put_nowait((error, srv.active))
+
+    async with conduit.listen(tls(key), hello, on_exn=on_exn, max_active=1) as srv:
+        with BareClient(tcp_endp(srv)) as bare:
+            await bare.say(b"GET / HTTP/1.1\r\n\r\n")
+            error, active = await asyncio.wait_for(told.get(), 0.9)  # it lingers for a second
+            assert isinstance(error, conduit.TLSError)
+            assert active == 1
+            await until(lambda: srv.active == 0)
+        await until(lambda: srv.active == 0)

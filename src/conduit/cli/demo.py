@@ -66,6 +66,10 @@ _SECONDS_TO_SAY_NO = 5.0
 # The system's own limits on a Unix path are about 100 bytes.
 _LONGEST_DIRECTORY = 60
 
+# Of vsock: the context identifier of a machine for itself, and what lets the system choose a port.
+_THIS_MACHINE = 1
+_ANY_PORT = 2**32 - 1
+
 # How long a handler may go on when its row is done.
 _DRAIN = 2.0
 
@@ -163,7 +167,11 @@ class _Demo:
         yield _Way(server.UnixDomainSocket(unix), _both)
         yield _Way(endp.UnixDomainSocket(unix), _as_it_is)
         yield _Way(server.UnixDomainSocket(abstract), _both)
+        yield _Way(server.Handover(abstract, server.TCP(0, ip="127.0.0.1")), _both)
         yield _Way(cast("Mode", testing.Memory("demo")), _as_it_is)
+        yield _Way(server.Vsock(_THIS_MACHINE, _ANY_PORT), _both)
+        yield _Way(server.Systemd(), _both)
+        yield _Way(server.Launchd("demo"), _both)
 
     async def _try_tls(self, exchange: Exchange) -> None:
         """Everything with TLS, for which there have to be certificates."""
@@ -194,15 +202,11 @@ class _Demo:
         files = "server.pem", "server.key", None
         modes: list[Mode] = [
             server.TLSNative(*files, 0),
-            server.Vsock(1, 9999),
             server.VchanDirect(0, "demo"),
             server.VchanDomainSocket("demo", "demo"),
-            server.Systemd(),
-            server.Launchd("demo"),
         ]
         targets: list[Target] = [
             client.TLSNative(NAME, "127.0.0.1", 443),
-            client.Vsock(1, 9999),
             client.VchanDirect(0, "demo"),
             client.VchanDomainSocket("demo", "demo"),
         ]

@@ -16,7 +16,6 @@ from ..convert import endp_of_flow
 from ..errors import AddressError
 from ..proxy_protocol import Header, Peer, ProxyProtocolError, parse, wanted
 from ..transports import Triple
-from .joined import join
 from .journal import Journal, Visit
 
 Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
@@ -102,7 +101,7 @@ class Passing:
 
     async def _join(self, visit: Visit, there: Triple) -> None:
         self._journal.reached(visit, str(endp_of_flow(there.flow)))
-        await join(visit.triple, there)
+        await conduit.relay(visit.triple, there)
 
 
 def below_tls(

@@ -195,6 +195,27 @@ class Nested(Shape[T]):
         return self._read().of_sexp(node)
 
 
+class Optional(Shape[T | None]):
+    """A value that need not be there, as OCaml's option: `()` for None, else the value in a list.
+
+    shape: that of the value.
+    """
+
+    def __init__(self, shape: Shape[T]) -> None:
+        self._shape = shape
+
+    def to_sexp(self, value: T | None) -> Sexp:
+        return List(()) if value is None else List((self._shape.to_sexp(value),))
+
+    def of_sexp(self, node: Node) -> T | None:
+        if not isinstance(node.sexp, List) or len(node.sexp) > 1:
+            raise node.refused("a list of none or one is expected")
+        return self._shape.of_sexp(node.item(0)) if node.sexp else None
+
+    def value_in(self, node: Node) -> Node:
+        return node.item(0) if node.sexp else node
+
+
 class Password(Shape[Callable[[bool], str] | None]):
     """The password of a key: `No_password`, or `(Password <fun>)`, which cannot be read."""
 

@@ -16,7 +16,7 @@ from ..tls.keys import OwnKey
 from ..tls.library import TLSLibrary
 from .node import Node
 from .scalars import BOOL, INT, IP, OPAQUE, TEXT, Shape, ip_text
-from .shapes import Fields, Labelled, Nested, Password, Record
+from .shapes import Fields, Labelled, Nested, Optional, Password, Record
 from .value import List, Sexp
 from .variants import Case, Variant
 
@@ -123,6 +123,7 @@ SERVER: Variant[server.Mode] = Variant(
     Case("Vsock", Fields(server.Vsock, INT, INT)),
     Case("Systemd", None, server.Systemd()),
     Case("Systemd", Fields(server.Systemd, TEXT)),
+    Case("Handover", Fields(server.Handover, _FILE, Optional(_MODE))),
     Case("Listening_socket", Fields(server.ListeningSocket, INT)),
 )
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..channels import Wire
-from ..channels.wire import again
+from ..channels.state import again
 from ..errors import TLSError, TruncatedError
 from .engine import Engine
 from .facts import Facts
@@ -75,7 +75,8 @@ class TLSTransport(asyncio.Transport):
         """Say hello, or wait for it, until both sides know each other.
 
         Raises TLSError, or what the flow below failed with. When it has failed or was cancelled,
-        the flow below is closed: in order after an alert for the peer, else at once.
+        the flow below is closed: at once, but after a TLSError in order, for the peer to hear why.
+        Whoever wants to see the end of that waits for it.
         """
         below = self.below
         early = below.carry(self)
@@ -90,13 +91,7 @@ class TLSTransport(asyncio.Transport):
                 self.eof_received()
             await handshaking
         except TLSError:
-            # The peer is told why, if there is anything to tell; it may take its time.
             below.close()
-            try:
-                await below.wait_closed()
-            except BaseException:
-                below.abort()
-                raise
             raise
         except BaseException:
             below.abort()

@@ -8,8 +8,9 @@ point in the group `conduit.transports`, named by the full name of the address c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
@@ -19,6 +20,7 @@ from .base import (
     Listener,
     ListenOptions,
     Reloadable,
+    Shared,
     Transport,
     Triple,
 )
@@ -29,6 +31,7 @@ __all__ = [
     "ListenOptions",
     "Listener",
     "Reloadable",
+    "Shared",
     "Transport",
     "Triple",
     "connect",
@@ -41,6 +44,10 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    "Vsock": "conduit.transports.vsock",
+    "Systemd": "conduit.transports.systemd",
+    "Launchd": "conduit.transports.launchd",
+    "Handover": "conduit.transports.handover",
     "Several": "conduit.transports.several",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
@@ -51,9 +58,6 @@ _TABLE = {
 _MISSING = {
     "VchanDirect": "Xen vchan",
     "VchanDomainSocket": "Xen vchan",
-    "Vsock": "vsock",
-    "Systemd": "socket activation by systemd",
-    "Launchd": "socket activation by launchd",
 }
 
 _ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")
@@ -70,9 +74,16 @@ def register(address: type, transport: Transport) -> None:
     _known[address] = transport
 
 
-async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
+def connect(target: object, ctx: Context, attempts: Attempts) -> Coroutine[Any, Any, Triple]:
     """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
-    transport = _known.get(type(target)) or await _find(type(target), target)
+    transport = _known.get(type(target))
+    if transport is None:
+        return _connect_first(target, ctx, attempts)
+    return transport.connect(target, ctx, attempts)
+
+
+async def _connect_first(target: object, ctx: Context, attempts: Attempts) -> Triple:
+    transport = await _find(type(target), target)
     return await transport.connect(target, ctx, attempts)
 
 

@@ -32,7 +32,7 @@ from ..tls.library import TLSLibrary, stack_of, tls_library
 from ..tls.trust import Trust
 from . import connect as connect_below
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Shared, Triple
 
 ClientTLS: TypeAlias = (
     client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
@@ -177,12 +177,13 @@ async def secured(
     flow_of: Callable[[Engine], flow.Flow],
     *,
     what: object,
+    see_the_end: bool = True,
 ) -> Triple:
     """Do a handshake over a flow, and make the flow that stands over it.
 
     below: belongs to the result from now on, and is closed if this fails. flow_of: called with the
     engine when the handshake is done. what: the address, or what `str` makes a text of, for
-    errors.
+    errors. see_the_end: whether to wait, if this fails, until the flow below is closed.
     """
     wire_below = wire_of(below.oc)
     started = time.perf_counter()
@@ -192,6 +193,8 @@ async def secured(
         await layer.handshake()
     except TLSError as error:
         error.args = (f"{what}: {error}", *error.args[1:])
+        if see_the_end:
+            await closed(wire_below)
         raise
     wire.flow = flow_of(engine)
     if not isinstance(wire.flow, flow.Tunnel):
@@ -200,6 +203,15 @@ async def secured(
     if events.observers:
         events.emit(events.Handshake(wire.flow, time.perf_counter() - started))
     return Triple(wire.flow, *pair(wire))
+
+
+async def closed(wire: Wire) -> None:
+    """Wait until a flow that is being closed is gone; cancelled, drop what is left."""
+    try:
+        await wire.wait_closed()
+    except BaseException:
+        wire.abort()
+        raise
 
 
 def flow_over(lower: flow.Flow, host: str) -> flow.Flow:
@@ -413,6 +425,18 @@ class TLSListener(Listener):
         """As of every listener."""
         self._below.unpublish()
 
+    def served(self, succeeded: Callable[[], None]) -> None:
+        """As of every listener."""
+        self._below.served(succeeded)
+
+    def share(self) -> Shared:
+        """As of every listener: what is below, without its TLS."""
+        return self._below.share()
+
+    def lend(self, lent: bool) -> None:
+        """As of every listener."""
+        self._below.lend(lent)
+
     def close(self) -> None:
         """As of every listener."""
         self._below.close()
@@ -433,7 +457,7 @@ class _ClientAt:
 class TLSArrival(Arrival):
     """A client that has a handshake before it."""
 
-    __slots__ = ("_below", "_certificates", "_ctx")
+    __slots__ = ("_below", "_certificates", "_ctx", "_wire")
 
     handshakes = True
 
@@ -441,25 +465,33 @@ class TLSArrival(Arrival):
         self._below = below
         self._certificates = certificates
         self._ctx = ctx
+        self._wire: Wire | None = None
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
         """As of every arrival."""
+        engine = self._certificates.loaded.engine()
         below = await self._below.open(on_closed)
-        wire = wire_of(below.oc)
+        self._wire = wire = wire_of(below.oc)
         try:
-            engine = self._certificates.loaded.engine()
             return await secured(
                 below,
                 engine,
                 self._ctx,
                 lambda engine: flow_over(below.flow, _host_of(below, engine)),
                 what=_ClientAt(below.flow),
+                see_the_end=False,
             )
+        except TLSError:
+            raise  # it is being closed; `finish` waits for that
         except BaseException:
             # The server takes the place back itself when this raises.
             wire.on_closed = None
             wire.abort()
             raise
+
+    async def finish(self) -> None:
+        """As of every arrival."""
+        await (self._below.finish() if self._wire is None else closed(self._wire))
 
     def discard(self) -> None:
         """As of every arrival."""
