@@ -109,6 +109,7 @@ class Terminal:
     def status(self) -> int:
         """The exit status of the last command."""
         self._asked += 1
+        self.wait_for(r"ready> ?\s*\Z")  # what is typed before would be lost by Ctrl-C
         self.type(f"echo status{self._asked}=$?.")
         self.type("Enter")
         return int(self.wait_for(rf"status{self._asked}=(\d+)\.")[1])

@@ -176,7 +176,9 @@ def test_sigterm_lets_connections_end_and_then_cuts_them():
                     assert time.monotonic() < until
                 client.sendall(b"last words")
                 assert exactly(there, 10) == b"last words"
+            listener.close()  # and with it those that came while we tried
             assert relay.process.wait(20) == 0
+    with upstream() as (target, listener):
         with serving("relay", "tcp://127.0.0.1:0", target, "--drain", "0.1") as relay:
             with connected(relay.port) as client, accepted(listener):
                 relay.process.terminate()

@@ -34,8 +34,6 @@ SUBCOMMANDS = {
     "check": Subcommand("check", "what happens when one connects, and whether all is well"),
     "resolve": Subcommand("resolve", "where an address or a URI leads, step by step"),
     "cert": Subcommand("cert", "make an authority and certificates for development"),
-    "bench": Subcommand("bench", "measure how fast a server connects and answers"),
-    "systemd-unit": Subcommand("systemd_unit", "print systemd units that serve an address"),
     "completion": Subcommand("completion", "print what makes a shell complete this command"),
 }
 
