@@ -75,7 +75,7 @@ def test_openssl_that_speaks_only_1_2(program, tmp_path):
     key = ca.issue("localhost").write(tmp_path)
     with subprocess.Popen(
         [program("openssl"), "s_server", "-accept", "127.0.0.1:0", "-cert", key.crt_file,
-         "-key", key.key_file, "-tls1_2", "-alpn", "h2"],
+         "-key", key.key_file, "-tls1_2", "-alpn", "h2", "-rev"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,8 +9,6 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
-
-logger = logging.getLogger("conduit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        logger.debug("the command failed", exc_info=True)
+        import logging
+
+        logging.getLogger("conduit").debug("the command failed", exc_info=True)
         print(f"{name}: {_said(error)}", file=sys.stderr)
         return 1
     return status
