@@ -83,8 +83,7 @@ def test_no_part_of_a_header_is_one(header):
 def test_any_bytes_are_a_header_or_refused(data):
     try:
         header = parse(data)
-    except ProxyProtocolError as error:
-        assert "\n" not in str(error)
+    except ProxyProtocolError:
         return
     again = header.v2()
     assert parse(again) == header
@@ -135,11 +134,10 @@ def test_what_is_no_header_is_refused_with_the_reason(line, complaint):
 
 
 def test_endless_line_is_refused_at_the_limit():
-    data = b"PROXY UNKNOWN "
+    line = b"PROXY UNKNOWN ".ljust(LONGEST_V1 - 2, b"x")
+    assert wanted(line) == 2
     with pytest.raises(ProxyProtocolError, match="more than 107"):
-        while True:
-            data += b"x" * wanted(data)
-    assert len(data) <= LONGEST_V1 + 1
+        wanted(line + b"xx")
 
 
 def test_checksum_is_checked():
@@ -164,7 +162,7 @@ def test_checksum_is_checked():
     ],
 )
 def test_ends_that_do_not_go_together(ends):
-    with pytest.raises(ValueError, match="family|path"):
+    with pytest.raises(ValueError, match=r"family|path"):
         Header(*ends)
 
 

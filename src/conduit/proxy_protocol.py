@@ -204,8 +204,7 @@ def _wanted_v2(data: bytes) -> int:
         return _FIXED_V2 - len(data)
     if data[12] >> 4 != 2:
         raise ProxyProtocolError(f"a PROXY header of version {data[12] >> 4}; 1 and 2 are known")
-    (length,) = struct.unpack_from("!H", data, 14)
-    whole = _FIXED_V2 + length
+    whole = _FIXED_V2 + int.from_bytes(data[14:16], "big")
     if whole > LONGEST_V2:
         raise ProxyProtocolError(f"a PROXY header of {whole} bytes; {LONGEST_V2} are allowed")
     if len(data) > whole:
@@ -235,7 +234,9 @@ def _parse_v2(data: bytes) -> Header:
     return Header(source, destination, tlvs=tuple(tlvs))
 
 
-def _ends_v2(family: int, body: bytes) -> tuple[Peer, Peer] | tuple[bytes, bytes] | tuple[None, None]:
+def _ends_v2(
+    family: int, body: bytes
+) -> tuple[Peer, Peer] | tuple[bytes, bytes] | tuple[None, None]:
     if family == _TCP4:
         one, other, *ports = struct.unpack_from("!4s4sHH", body)
         return Peer(IPv4Address(one), ports[0]), Peer(IPv4Address(other), ports[1])

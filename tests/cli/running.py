@@ -16,7 +16,7 @@ from tests.cli.command import COMMAND, environment
 
 @dataclass
 class Server:
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     addresses: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -50,7 +50,10 @@ def serving(*args: str, listeners: int = 1) -> Iterator[Server]:
     try:
         for _ in range(listeners):
             line = server.line()
-            assert line.startswith("listening on "), (line, process.stderr and process.stderr.read())
+            assert line.startswith("listening on "), (
+                line,
+                process.stderr and process.stderr.read(),
+            )
             server.addresses.append(line.removeprefix("listening on "))
         yield server
         if process.poll() is None:

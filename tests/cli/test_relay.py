@@ -99,13 +99,13 @@ def test_every_pair_of_transports_keeps_the_bytes_and_little_memory(
         assert process.stdout is not None
         sent, got = hashlib.sha256(), hashlib.sha256()
 
-        def send() -> None:
+        def send(pipe) -> None:
             for _ in range(times):
-                process.stdin.write(data)
+                pipe.write(data)
                 sent.update(data)
-            process.stdin.close()
+            pipe.close()
 
-        thread = threading.Thread(target=send)
+        thread = threading.Thread(target=send, args=(process.stdin,))
         thread.start()
         while piece := process.stdout.read(1 << 20):
             got.update(piece)

@@ -52,6 +52,6 @@ def _said(error: Exception) -> str:
     """What an error says; its class, too, where the message was not written for readers."""
     from ..errors import ConduitError
 
-    if isinstance(error, ConduitError | OSError) and str(error):
+    if isinstance(error, ConduitError):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from .. import __version__
-from .subcommands import SUBCOMMANDS, completing, complete, load
+from .subcommands import SUBCOMMANDS, complete, completing, load
 
 MEGABYTE = 1_000_000
 

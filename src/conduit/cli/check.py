@@ -205,9 +205,9 @@ async def _connect(report: Report, address: str, timeout: float, settings: Setti
             failure = error
             report.phases = watch.phases(error)
     report.findings.append(Finding(_CRITICAL, str(failure)))
-    for error in (failure, *(why for _, why in getattr(failure, "attempts", ()))):
-        if isinstance(error, conduit.CertificateError):
-            report.chain = [certificate_facts(der) for der in error.chain]
+    for reason in (failure, *(why for _, why in getattr(failure, "attempts", ()))):
+        if isinstance(reason, conduit.CertificateError):
+            report.chain = [certificate_facts(der) for der in reason.chain]
 
 
 def _judge_certificates(report: Report, warn_days: float, critical_days: float) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,12 +20,18 @@ from .paragraphs import paragraphs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+    _Real = click.ParamType[float]
+else:
+    _Text = _Real = click.ParamType  # which older releases of click cannot subscribe
+
 _LARGEST_FILE = 1024 * 1024
 
 _REFUSALS = (AddressError, SexpError, ResolutionError, TypeError, OSError)
 
 
-class Where(click.ParamType):
+class Where(_Text):
     """An address: its text, an s-expression, `@FILE` for either in a file, or a service's URI.
 
     serves: whether it is to be listened on.
@@ -36,9 +42,7 @@ class Where(click.ParamType):
     def __init__(self, *, serves: bool) -> None:
         self._serves = serves
 
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check it, so that a mistake is told before anything happens. Returns its text."""
         text = self._expand(value, param, ctx)
         nothing = Context()
@@ -53,9 +57,7 @@ class Where(click.ParamType):
                 self.fail(str(error), param, ctx)
         return text
 
-    def _expand(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def _expand(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.startswith("@"):
             return value
         try:
@@ -68,7 +70,7 @@ class Where(click.ParamType):
         return text.strip()
 
 
-class Number(click.ParamType):
+class Number(_Real):
     """A finite number. least: the smallest; above: whether it must be more than that."""
 
     name = "number"
@@ -98,13 +100,15 @@ SECONDS = Number(above=True)
 POSITIVE = click.IntRange(min=1)
 
 
-def subcommand(name: str, *, example: str, statuses: str) -> Callable[[F], click.Command]:
+def subcommand(
+    name: str, *, example: str, statuses: str
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a click command of a function whose docstring is its help.
 
     example: one or several lines, shown as they are. statuses: what its exit statuses mean.
     """
 
-    def made(function: F) -> click.Command:
+    def made(function: Callable[..., Any]) -> click.Command:
         epilog = paragraphs(f"Example:\n{example}", f"Exit status:\n{statuses}")
         return click.command(
             name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]}
@@ -114,7 +118,7 @@ def subcommand(name: str, *, example: str, statuses: str) -> Callable[[F], click
 
 
 def timeout_option(seconds: float | None) -> Callable[[F], F]:
-    """`--timeout`. seconds: the default; None for what the text of the address or `connect` says."""
+    """`--timeout`. seconds: the default; None for what the address says, else 30."""
     shown = "30, or what the address says" if seconds is None else f"{seconds:g}"
     return click.option(
         "--timeout",
@@ -168,7 +172,12 @@ class Settings:
         if self.cert is None:
             return None
         variable = self.password_env
-        password = None if variable is None else lambda again: os.environ[variable]
+        if variable is None:
+            return OwnKey(self.cert, self.key or self.cert)
+
+        def password(again: bool) -> str:
+            return os.environ[variable]
+
         return OwnKey(self.cert, self.key or self.cert, password)
 
 

@@ -59,7 +59,7 @@ class Passing:
         *,
         ctx: conduit.Context | None = None,
         timeout: float | None = None,
-        proxying: Proxying = Proxying(),  # noqa: B008  (it is frozen)
+        proxying: Proxying = Proxying(),
     ) -> None:
         self._target = target
         self._journal = journal
@@ -150,9 +150,9 @@ def _header_for(triple: Triple, received: Header | None, version: Version) -> by
 
 def _own(triple: Triple) -> Header:
     peer = triple.flow
-    name = triple.oc.get_extra_info("sockname")
-    if not isinstance(peer, flow.TCP) or not isinstance(name, tuple):
+    if not isinstance(peer, flow.TCP):
         return Header()
-    own = Peer(ip_address(str(name[0]).partition("%")[0]), int(name[1]))
+    name: tuple[object, ...] = triple.oc.get_extra_info("sockname")
+    own = Peer(ip_address(str(name[0]).partition("%")[0]), int(str(name[1])))
     theirs = Peer(ip_address(str(peer.ip).partition("%")[0]), peer.port)
     return Header(theirs, own)

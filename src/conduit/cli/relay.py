@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,8 +25,13 @@ from .parameters import (
 from .passing import Network, Passing, Proxying, Version, below_tls
 from .running import Limits, limited, run_servers
 
+if TYPE_CHECKING:
+    _Network = click.ParamType[Network]
+else:
+    _Network = click.ParamType
 
-class _Trusted(click.ParamType):
+
+class _Trusted(_Network):
     """A network, an IP address, or "unix"."""
 
     name = "network"
