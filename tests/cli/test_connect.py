@@ -186,6 +186,19 @@ def test_reader_that_has_gone_ends_it_without_a_traceback(program):
     thread.join()
 
 
+def test_peer_that_resets_is_told_and_is_no_closed_pipe():
+    def talking(sock: socket.socket) -> None:
+        assert sock.recv(1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    address, thread = peer(talking)
+    result = talk("connect", address, said=bytes(20_000_000))
+    thread.join()
+    assert result.returncode == 1
+    assert b"conduit connect: " in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
 def test_in_a_terminal(program, echo):
     with terminal(program("tmux")) as screen:
         screen.run("connect", echo)

@@ -70,6 +70,29 @@ def test_program_that_reads_nothing_and_one_that_fails_end_the_connection():
                 assert until_end(sock) == (b"done\n" if program == "echo done" else b"")
 
 
+def test_program_that_has_ended_ends_a_client_that_says_nothing():
+    with serving("serve", "tcp://127.0.0.1:0", "--exec", "echo done", "-v") as server:
+        assert server.process.stderr is not None
+        with connected(server.port) as sock:
+            assert until_end(sock) == b"done\n"
+            assert b"accepted" in server.process.stderr.readline()
+            assert b"closed after" in server.process.stderr.readline()
+
+
+def test_reader_of_the_json_that_has_gone_ends_the_server():
+    with subprocess.Popen(
+        [*COMMAND, "serve", "tcp://127.0.0.1:0", "--echo", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = json.loads(process.stdout.readline())["address"]
+        process.stdout.close()
+        talk("connect", address, said=b"x")
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b""
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

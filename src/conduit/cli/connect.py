@@ -130,7 +130,13 @@ async def _finish(there: asyncio.Future[None], stdin: StandardInput, wait: float
 
 async def _send(stdin: StandardInput, oc: conduit.Output) -> None:
     while data := await stdin.read():
-        await oc.write(data)
+        try:
+            await oc.write(data)
+        except BrokenPipeError as error:
+            # By its class it would be taken for a reader of stdout that has gone.
+            raise ConnectionResetError(
+                error.errno, "the peer has gone before it had all of stdin"
+            ) from error
     if oc.can_write_eof():
         oc.write_eof()
         await oc.drain()

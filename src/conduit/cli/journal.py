@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,8 @@ class Journal:
         self._as_json = as_json
         self._verbose = verbose
         self.quiet = False
+        self.broken = asyncio.Event()
+        """Set when nobody reads standard output any more."""
         self.open: dict[int, Visit] = {}
         self.accepted = 0
         self.failures = 0
@@ -65,7 +68,7 @@ class Journal:
     def listening(self, where: Endp) -> None:
         """A listener is ready."""
         if self._as_json:
-            say_json({"event": "listening", "address": str(where)})
+            self._say_json({"event": "listening", "address": str(where)})
         else:
             say(f"listening on {where}")
 
@@ -89,7 +92,7 @@ class Journal:
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         self.last_failure = reason
         if self._as_json:
-            say_json({"event": "failed", "error": reason} | _whose(visit))
+            self._say_json({"event": "failed", "error": reason} | _whose(visit))
         elif not self.quiet:
             who = "" if visit is None else f"{visit.number}: {visit.peer}: "
             complain(f"{self._name}: {who}{reason}")
@@ -113,9 +116,15 @@ class Journal:
 
     def _tell(self, event: str, visit: Visit, line: str, **facts: Any) -> None:
         if self._as_json:
-            say_json({"event": event} | _whose(visit) | facts)
+            self._say_json({"event": event} | _whose(visit) | facts)
         elif self._verbose and not self.quiet:
             complain(line)
+
+    def _say_json(self, value: dict[str, Any]) -> None:
+        try:
+            say_json(value)
+        except BrokenPipeError:
+            self.broken.set()
 
 
 def _whose(visit: Visit | None) -> dict[str, Any]:

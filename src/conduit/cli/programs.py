@@ -39,7 +39,7 @@ async def run_program(args: Sequence[str], triple: Triple) -> None:
     there = asyncio.ensure_future(_feed(triple.ic, process.stdin))
     back = asyncio.ensure_future(_answer(process.stdout, triple.oc))
     try:
-        await asyncio.wait((there, back), return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
         if not back.done() and there.exception() is None:
             await asyncio.wait((back,))
         for task in (back, there):

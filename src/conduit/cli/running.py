@@ -70,7 +70,8 @@ async def run_servers(
 ) -> None:
     """Serve on all of `modes` until a signal, with the limits for all of them together.
 
-    Raises what a listener raises that cannot listen, or that broke; then all are stopped.
+    Raises what a listener raises that cannot listen, or that broke, and BrokenPipeError when nobody
+    reads what the journal tells on standard output; then all are stopped.
     """
     conduit.set_max_active(limits.max_active)
     async with AsyncExitStack() as stack:
@@ -87,9 +88,14 @@ async def run_servers(
         for running in servers:
             for where in running.endps:
                 journal.listening(where)
-        waits = [asyncio.ensure_future(running.wait_stopped()) for running in servers]
+        waits: list[asyncio.Future[object]] = [
+            asyncio.ensure_future(running.wait_stopped()) for running in servers
+        ]
+        waits.append(asyncio.ensure_future(journal.broken.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+    if journal.broken.is_set():
+        raise BrokenPipeError("nobody reads standard output")
