@@ -88,7 +88,7 @@ async def run_servers(
         for running in servers:
             for where in running.endps:
                 journal.listening(where)
-        waits: list[asyncio.Future[object]] = [
+        waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(running.wait_stopped()) for running in servers
         ]
         waits.append(asyncio.ensure_future(journal.broken.wait()))
