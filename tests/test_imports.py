@@ -28,6 +28,7 @@ ORDER = [
     "flow",
     "events",
     "_debug",
+    "proxy_protocol",
     "_deadlines",
     "channels",
     "tls",

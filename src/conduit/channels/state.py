@@ -113,7 +113,7 @@ class FlowState(asyncio.Protocol):
         self.unsent = 0
         self.drainers: list[asyncio.Future[None]] | None = None
 
-        self.bytes_in = 0
+        self.bytes_in: int = 0
         self.bytes_out: int = 0
         # What bytes_out was when a drain last let the loop turn.
         self.turned: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,8 +9,6 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
-
-logger = logging.getLogger("conduit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,22 +19,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit status: 0 if all went well, 1 if not, 2 for arguments that make no sense, 128
     and the signal's number when one ended it. Never raises for what a user may do.
     """
+    name = "conduit"
     try:
         from .arguments import parse
 
-        command = parse(argv)
+        args = sys.argv[1:] if argv is None else list(argv)
+        command = parse(args)
         if isinstance(command, int):
             return command
+        if args[0] != "demo":
+            name = f"conduit {args[0]}"
         status = command()
         sys.stdout.flush()  # so that a pipe that has gone is noticed here
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
         # Whoever read has seen enough (`| head`). Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        logger.debug("the command failed", exc_info=True)
-        print(f"conduit: {type(error).__name__}: {error}", file=sys.stderr)
+        import logging
+
+        logging.getLogger("conduit").debug("the command failed", exc_info=True)
+        print(f"{name}: {_said(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _said(error: Exception) -> str:
+    """What an error says; its class, too, where the message was not written for readers."""
+    from ..errors import ConduitError
+
+    if isinstance(error, ConduitError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

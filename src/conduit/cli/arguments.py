@@ -8,6 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from .. import __version__
+from .subcommands import SUBCOMMANDS, complete, completing, load
 
 MEGABYTE = 1_000_000
 
@@ -28,11 +29,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parse(argv: Sequence[str] | None) -> Callable[[], int] | int:
+def parse(argv: Sequence[str]) -> Callable[[], int] | int:
     """Read the arguments.
+
+    argv: without the name of the command.
 
     Returns what to do, which returns the exit status; or a status, when all is done already.
     """
+    if completing():
+        return complete()
+    if argv and argv[0] in SUBCOMMANDS:
+        return load(argv[0], argv[1:])
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as done:
@@ -46,10 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="conduit",
         description="One connect and one serve for every way to reach a peer.",
+        epilog="Each command has a --help of its own, with an example. All but demo need the extra "
+        "cli: pip install 'conduit-net[cli]'",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"conduit {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, subcommand in SUBCOMMANDS.items():
+        commands.add_parser(name, help=subcommand.summary, add_help=False)
     demo = commands.add_parser(
         "demo",
         help="try every transport of this host and show a table",
