@@ -42,6 +42,8 @@ _TABLE = {
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
     "Several": "conduit.transports.several",
+    "VchanDirect": "conduit.transports.vchan",
+    "VchanDomainSocket": "conduit.transports.vchan",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),
@@ -49,8 +51,6 @@ _TABLE = {
 
 # What can be said already and not be reached yet.
 _MISSING = {
-    "VchanDirect": "Xen vchan",
-    "VchanDomainSocket": "Xen vchan",
     "Vsock": "vsock",
     "Systemd": "socket activation by systemd",
     "Launchd": "socket activation by launchd",
