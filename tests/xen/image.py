@@ -29,9 +29,10 @@ _MODULES = [
     *("xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"),
     *("vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback"),
 ]
-_APPLETS = (
-    "sh mount mkdir ls cat sleep insmod ip ln rm grep sed cut poweroff setsid kill ps dmesg"
-).split()
+_APPLETS = [
+    *("sh", "mount", "mkdir", "ls", "cat", "sleep", "insmod", "ip", "ln"),
+    *("rm", "grep", "sed", "cut", "poweroff", "setsid", "kill", "ps", "dmesg"),
+]
 
 _LEFT_OUT = {
     *("test", "idlelib", "ensurepip", "lib2to3", "pydoc_data", "tkinter", "turtledemo", "venv"),
@@ -183,11 +184,13 @@ def _needs(path: Path) -> set[str]:
 
 def _compile(base: Path, packages: Packages) -> None:
     """Compile all Python of the tree with its own Python: in there it would take minutes."""
+    library = base / f"usr/lib/python{packages.python}"
     loader = [base / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", base / _LIBRARIES]
     python = [*loader, base / f"usr/bin/python{packages.python}", "-I", "-S"]
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", base]
+    command = [*python, "-m", "compileall", *options, library, base / "site"]
     subprocess.run(
-        [*python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-        + ["-s", base, base / f"usr/lib/python{packages.python}", base / "site"],
+        [str(part) for part in command],
         env={"PYTHONHOME": str(base / "usr"), "PATH": os.environ["PATH"]},
         # What is there to be no Python on purpose is no failure.
         check=False,

@@ -17,10 +17,14 @@ _SECONDS = 120
 def main() -> int:
     with open(os.environ["CONDUIT_REPORTS"], "wb") as line:
         # Nothing is to be made of a line's end but that.
-        tty.setraw(line, termios.TCSANOW)
+        tty.setraw(line.fileno(), termios.TCSANOW)
     chosen = Path("/work/chosen").read_text("utf-8").splitlines()
     options = ["-q", "-p", "tests.xen.reports", "-p", "no:cacheprovider", "--durations=15"]
-    return int(pytest.main([*options, "-o", f"timeout={_SECONDS}", *chosen]))
+    return int(
+        pytest.main(
+            [*options, "-o", f"timeout={_SECONDS}", "-o", "faulthandler_timeout=60", *chosen]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from .packages import Packages
 
@@ -19,6 +21,9 @@ _XEN = (
 )
 _LINUX = "console=hvc0 mitigations=off quiet"
 _MEMORY = 2048
+# Seconds; a test that hangs is ended in there before.
+_LONGEST_SILENCE = 180
+
 _DOM0_MEMORY = "1400M"
 
 
@@ -26,7 +31,8 @@ _DOM0_MEMORY = "1400M"
 def running(cache: Path, packages: Packages) -> Iterator[Iterator[str]]:
     """Boot what `image.build` has made: gives the lines of the reports as they come.
 
-    They end when the machine does. What is written to its console is in `console.log`.
+    They end when the machine does, or is silent for too long. What is written to its console is in
+    `console.log`, the lines are in `reports.jsonl`.
     """
     qemu = subprocess.Popen(
         _command(cache, packages),
@@ -39,11 +45,28 @@ def running(cache: Path, packages: Packages) -> Iterator[Iterator[str]]:
     )
     assert qemu.stdout is not None
     try:
-        yield iter(qemu.stdout.readline, "")
+        with (cache / "reports.jsonl").open("w", encoding="utf-8") as kept:
+            yield _lines(qemu, kept)
     finally:
         qemu.kill()
         qemu.wait()
         qemu.stdout.close()
+
+
+def _lines(qemu: subprocess.Popen[str], kept: TextIO) -> Iterator[str]:
+    assert qemu.stdout is not None
+    while True:
+        watchdog = threading.Timer(_LONGEST_SILENCE, qemu.kill)
+        watchdog.start()
+        try:
+            line = qemu.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            return
+        kept.write(line)
+        kept.flush()
+        yield line
 
 
 def _command(cache: Path, packages: Packages) -> list[str]:

@@ -83,7 +83,5 @@ def _report(
 
 
 def _report_missing(session: pytest.Session, item: pytest.Item, why: str) -> None:
-    report = pytest.TestReport(
-        item.nodeid, item.location, {}, "failed", f"not done: {why}", "call"
-    )
+    report = pytest.TestReport(item.nodeid, item.location, {}, "failed", f"not done: {why}", "call")
     session.config.hook.pytest_runtest_logreport(report=report)

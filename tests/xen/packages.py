@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _QEMU = ["qemu-system-x86"]
-_APT = ["-q", "-o", "Acquire::Retries=3", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]
+_APT = [
+    "-q",
+    "-o",
+    "Acquire::Retries=3",
+    "-o",
+    "Debug::NoLocking=1",
+    "-o",
+    "APT::Sandbox::User=root",
+]
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,8 @@ def _unpacked(
         if not on_top_of_host:
             (place / "nothing-installed").touch()
             options += ["-o", f"Dir::State::status={place / 'nothing-installed'}"]
-        _run(
-            ["apt-get", *_APT, *options, "install", "--no-install-recommends"]
-            + ["--download-only", "--yes", *names]
-        )
+        what = ["install", "--no-install-recommends", "--download-only", "--yes", *names]
+        _run(["apt-get", *_APT, *options, *what])
     for archive in sorted(archives.glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(archive), str(root)])
     shutil.rmtree(archives)

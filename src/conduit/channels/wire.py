@@ -375,7 +375,11 @@ class Wire(asyncio.Protocol):
             # The transport may know of a failure but not have told yet; it does when the loop
             # turns. A loop of writes and drains would never let it turn.
             await asyncio.sleep(0)
-        if self.lost or self.refused or (self.exception is not None and self.transport.is_closing()):
+        if (
+            self.lost
+            or self.refused
+            or (self.exception is not None and self.transport.is_closing())
+        ):
             raise self.gone()
         if not self.writing_paused:
             return

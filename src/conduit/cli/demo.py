@@ -21,6 +21,7 @@ import conduit
 from conduit import UnsupportedTransport, client, endp, server, testing
 
 from .._fields import name_of
+from ..transports import vchan
 from .exchange import Exchange, Target, reason_of
 from .report import JSONLines, Report, Row, Table
 
@@ -80,6 +81,7 @@ class _Demo:
         # What the system itself says it lacks, in words; empty if it has it.
         self._no_ipv6 = ""
         self._no_localhost = ""
+        self._domid = 0
 
     async def run(self) -> int:
         """Try everything. Returns the exit status."""
@@ -89,6 +91,7 @@ class _Demo:
         try:
             self._no_ipv6 = _lack_of_ipv6()
             self._no_localhost = await _lack_of_localhost()
+            self._domid = await _domid()
             exchange = Exchange(self._size)
             for mode, forms in self._modes():
                 await self._serve(mode, forms, exchange)
@@ -130,6 +133,9 @@ class _Demo:
         yield endp.UnixDomainSocket(unix), _as_it_is
         yield server.UnixDomainSocket(abstract), _both
         yield cast("Mode", testing.Memory("demo")), _as_it_is
+        # A domain can be its own peer.
+        yield server.VchanDirect(self._domid, "demo"), _both
+        yield server.VchanDomainSocket("demo", "demo"), _both
 
     async def _ask_for_the_rest(self) -> None:
         """The addresses that no transport carries yet: let the library say so."""
@@ -142,8 +148,6 @@ class _Demo:
             server.TLSOver(below, *files),
             server.TLSNative(*files, 0),
             server.Vsock(1, 9999),
-            server.VchanDirect(0, "demo"),
-            server.VchanDomainSocket("demo", "demo"),
             server.Systemd(),
             server.Launchd("demo"),
         ]
@@ -156,8 +160,6 @@ class _Demo:
                 client.TLSTunnel(at[0], left.ic, left.oc),
                 client.TLSNative(*at),
                 client.Vsock(1, 9999),
-                client.VchanDirect(0, "demo"),
-                client.VchanDomainSocket("demo", "demo"),
             ]
             for mode in modes:
                 await self._expect_to_miss(mode, lambda mode: conduit.listen(mode, _nobody))
@@ -294,6 +296,14 @@ def _lack_of_ipv6() -> str:
     except OSError as error:
         return f"this host has no IPv6: {error.strerror}"
     return ""
+
+
+async def _domid() -> int:
+    """The number of this domain of Xen; 0 where there is no Xen."""
+    try:
+        return await vchan.own_domid()
+    except OSError:
+        return 0
 
 
 async def _lack_of_localhost() -> str:

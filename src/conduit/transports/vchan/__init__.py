@@ -69,16 +69,24 @@ async def listen(
         await named.open()
         return [named]
     paths.check_direct(mode.domid, mode.port, what)
-    own = await worker.run(lambda: _own_domid(what))
+    own = await own_domid(what)
     listener = VchanListener(mode.domid, mode.port, what, ctx)
     await listener.open(own)
     return [listener]
 
 
-def _own_domid(what: str) -> int:
-    host.check(what, serving=True)
-    with Store() as store:
-        return host.own_domid(store, what)
+async def own_domid(what: str = "vchan") -> int:
+    """The number of this domain. what: the address, for the error.
+
+    Raises UnsupportedTransport where there is no Xen.
+    """
+
+    def ask() -> int:
+        host.check(what, serving=True)
+        with Store() as store:
+            return host.own_domid(store, what)
+
+    return await worker.run(ask)
 
 
 def _tell(where: endp.Endp) -> None:

@@ -39,6 +39,7 @@ def _library() -> ctypes.CDLL:
         ("watch", c_bool, c_void_p, c_char_p, c_char_p),
         ("check_watch", c_void_p, c_void_p),
         ("fileno", c_int, c_void_p),
+        ("is_domain_introduced", c_bool, c_void_p, c_uint),
         ("transaction_start", c_uint32, c_void_p),
         ("transaction_end", c_bool, c_void_p, c_uint32, c_bool),
     ):
@@ -94,7 +95,7 @@ class Store:
         except FileNotFoundError:
             pass  # as asked for
 
-    def list(self, path: str) -> list[str]:
+    def children(self, path: str) -> list[str]:
         """The names below a path; none if it is not there."""
         size = c_uint()
         try:
@@ -121,6 +122,12 @@ class Store:
         array = (_Permission * len(permissions))(*permissions)
         self._on("set_permissions", path, array, len(permissions))
 
+    def has_domain(self, domid: int) -> bool:
+        """Whether there is a domain of this number; True where only domain 0 may know."""
+        ctypes.set_errno(0)
+        found = bool(self._library.xs_is_domain_introduced(self._handle, domid))
+        return found or ctypes.get_errno() in (errno.EACCES, errno.EPERM)
+
     def remove_empty(self, path: str) -> bool:
         """Remove a path that has nothing below it. Says whether it is gone.
 
@@ -128,7 +135,7 @@ class Store:
         """
         self._transaction = self._call(path, "transaction_start", self._handle)
         try:
-            empty = not self.list(path)
+            empty = not self.children(path)
             if empty:
                 self.remove(path)
         except BaseException:
@@ -164,7 +171,9 @@ class Store:
 
     def _on(self, function: str, path: str, *rest: Any) -> Any:
         arguments = [ctypes.byref(part) if isinstance(part, c_uint) else part for part in rest]
-        return self._call(path, function, self._handle, self._transaction, path.encode(), *arguments)
+        return self._call(
+            path, function, self._handle, self._transaction, path.encode(), *arguments
+        )
 
     def _call(self, path: str, function: str, *arguments: Any) -> Any:
         ctypes.set_errno(0)

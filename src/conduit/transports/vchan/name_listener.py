@@ -69,10 +69,10 @@ class NameListener(Listener):
     def accept(self) -> Arrival:
         """As every listener."""
         for wanted in self._slots.values():
-            end = wanted.slot.take()
-            if end is not None:
+            taken = wanted.slot.take()
+            if taken is not None:
                 wanted.met()
-                return VchanArrival(wanted.slot, end, self._ctx)
+                return VchanArrival(wanted.slot, *taken, self._ctx)
         raise BlockingIOError
 
     def unpublish(self) -> None:
@@ -104,7 +104,9 @@ class NameListener(Listener):
             try:
                 clients = await self._watching.run(self._registration.requests)
             except OSError as error:
-                logger.error("%s: cannot see who asks to be served: %s", self._what, error)
+                logger.error(  # noqa: TRY400 - xenstored's trouble, no bug
+                    "%s: cannot see who asks to be served: %s", self._what, error
+                )
                 clients = []
             for client in clients:
                 self._want(client)
@@ -139,9 +141,9 @@ class NameListener(Listener):
     def _changed(self) -> None:
         if self._closed:
             return
-        if any(wanted.slot.is_ready for wanted in self._slots.values()):
-            if self._ready is not None:
-                self._ready()
+        ready = self._ready
+        if ready is not None and any(wanted.slot.is_ready for wanted in self._slots.values()):
+            ready()
         for wanted in list(self._slots.values()):
             slot = wanted.slot
             if slot.taken or slot.opening or slot.is_open:
@@ -202,9 +204,9 @@ class _Registration:
             # A server of another port of ours takes the name away when it ends.
             self._publish(store)
         found: list[int] = []
-        for client in store.list(self._path):
+        for client in store.children(self._path):
             below = f"{self._path}/{client}"
-            if self._port not in store.list(below):
+            if self._port not in store.children(below):
                 continue
             store.remove(f"{below}/{self._port}")
             store.remove_empty(below)
@@ -234,7 +236,8 @@ class _Registration:
 
     def _publish(self, store: Store) -> None:
         domid = store.read(self._path)
-        if domid is None:
+        if domid is None or not domid.isdecimal():
+            # A client that came too late may have made it anew, without a number.
             store.write(self._path, str(self._own))
             store.allow(self._path, self._own, READ | WRITE)
         elif domid != str(self._own):

@@ -2,7 +2,7 @@
 
     /conduit/<server>                         the number of the server's domain
     /conduit/<client>                         the number of the client's domain
-    /conduit/<server>/<client>/<port> = port  written by the client: "serve me", removed by the server
+    /conduit/<server>/<client>/<port> = port  the client's wish to be served; the server removes it
 
 Then a direct vchan is opened between the two. `/conduit` must let all domains write: see
 `make_directory`, which `conduit xenstore-init` calls.
@@ -64,7 +64,9 @@ async def reach_by_name(name: str, port: str, what: str, attempts: Attempts) -> 
                     async with asyncio.timeout(_ASK_AGAIN):
                         return await reach(server, port, what, failed), server
                 except TimeoutError:
-                    request.why = f"domain {server} goes by the name {name!r}, but does not serve us"
+                    request.why = (
+                        f"domain {server} goes by the name {name!r}, but does not serve us"
+                    )
     except asyncio.CancelledError:
         attempts.append((what, ConnectionRefusedError(request.why)))
         raise
@@ -105,6 +107,9 @@ class _Request:
             with Store() as store:
                 store.remove(f"{self._server}/{self._client}")
                 store.remove(f"{paths.NAMES}/{self._client}")
+                if store.read(self._server) == "":
+                    # The server had gone when we asked, so that we have made it.
+                    store.remove_empty(self._server)
 
 
 def check_directory(store: Store, what: str) -> None:

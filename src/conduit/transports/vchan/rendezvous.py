@@ -22,6 +22,8 @@ def serve(client: int, port: str, what: str) -> tuple[End, str]:
     with Store() as store:
         own = host.own_domid(store, what)
         path = paths.direct(own, client, port, what)
+        if client != own and not store.has_domain(client):
+            raise OSError(errno.ESRCH, f"cannot listen on {what}: there is no domain {client}")
         _remove_dead(store, path, client, what)
         try:
             # By now all is seen to on which libxenvchan would fail, and it fails badly.

@@ -26,15 +26,27 @@ class Slot:
     its `connect` until the first has gone.
     """
 
-    __slots__ = ("_changed", "_end", "_failure", "_loop", "_name", "_path", "closed", "taken",
-                 "client", "opening", "port", "what")  # fmt: skip
+    __slots__ = (
+        "_changed",
+        "_end",
+        "_failure",
+        "_name",
+        "_path",
+        "client",
+        "closed",
+        "loop",
+        "opening",
+        "port",
+        "taken",
+        "what",
+    )
 
     def __init__(self, client: int, port: str, what: str, changed: Callable[[], None]) -> None:
         self.client = client
         self.port = port
         self.what = what
         self._changed = changed
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._name: socket.socket | None = None  # of the worker's thread alone
         self._end: End | None = None
         self._path = ""
@@ -55,7 +67,7 @@ class Slot:
             worker.later(lambda: self._give_back((end, path)))
             return
         self._end, self._path = end, path
-        self._loop.add_reader(end.fd, self._event)
+        self.loop.add_reader(end.fd, self._event)
 
     async def open_again(self) -> None:
         """As `open`, but a failure is kept for `take`, and told as a change."""
@@ -77,8 +89,8 @@ class Slot:
         """Whether `take` gives or raises something."""
         return self._failure is not None or (self._end is not None and self._end.has_client)
 
-    def take(self) -> End | None:
-        """The end whose client has come, to own; None when there is none."""
+    def take(self) -> tuple[End, str] | None:
+        """The end whose client has come, to own, and where its keys are; None for no client."""
         failure, self._failure = self._failure, None
         if failure is not None:
             if failure.errno in (errno.ENOSPC, errno.ENOMEM, 0):
@@ -88,13 +100,10 @@ class Slot:
         end = self._end
         if end is None or not end.has_client:
             return None
-        self._loop.remove_reader(end.fd)
+        self.loop.remove_reader(end.fd)
         self._end = None
         self.taken = True
-        # From now on the next one waits for keys, instead of finding some that are of no use.
-        path = self._path
-        worker.later(lambda: rendezvous.withdraw(path))
-        return end
+        return end, self._path
 
     def free(self) -> None:
         """The client that it had has gone."""
@@ -117,7 +126,7 @@ class Slot:
         if end is None:
             worker.later(self._give_back)
         else:
-            self._loop.remove_reader(end.fd)
+            self.loop.remove_reader(end.fd)
             path = self._path
             worker.later(lambda: self._give_back((end, path)))
 
@@ -127,7 +136,6 @@ class Slot:
             end.take_event()
             if end.has_client:
                 self._changed()
-
 
     # In the worker's thread.
 
@@ -173,34 +181,47 @@ def claim(name: str, what: str) -> socket.socket:
 class VchanArrival(Arrival):
     """A client that has come to a slot."""
 
-    __slots__ = ("_ctx", "_end", "_slot")
+    __slots__ = ("_ctx", "_end", "_path", "_slot")
 
-    def __init__(self, slot: Slot, end: End, ctx: Context) -> None:
+    def __init__(self, slot: Slot, end: End, path: str, ctx: Context) -> None:
         self._slot = slot
         self._end = end
+        self._path = path
         self._ctx = ctx
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
-        """As every arrival; there is no handshake."""
+        """As every arrival; there is no handshake.
+
+        The keys of the vchan go first: they are of no use to anybody else, who is to wait for the
+        next ones; and if this process is killed from now on it leaves none behind.
+        """
         slot = self._slot
 
         def closed() -> None:
             slot.free()
             on_closed()
 
+        try:
+            await worker.run(lambda: rendezvous.withdraw(self._path))
+        except BaseException:
+            self.discard()
+            raise
         origin = endp.VchanDirect(slot.client, slot.port)
-        return triple(self._end, origin, Wire(slot._loop, self._ctx.close_timeout, closed), origin)
+        return triple(self._end, origin, Wire(slot.loop, self._ctx.close_timeout, closed), origin)
 
     def discard(self) -> None:
         """As every arrival."""
-        slot, end = self._slot, self._end
+        slot, end, path = self._slot, self._end, self._path
 
         def let_go() -> None:
-            end.close()
             try:
-                slot._loop.call_soon_threadsafe(slot.free)
-            except RuntimeError:
-                pass  # The loop is closed.
+                rendezvous.withdraw(path)
+            finally:
+                end.close()
+                try:
+                    slot.loop.call_soon_threadsafe(slot.free)
+                except RuntimeError:
+                    pass  # The loop is closed.
 
         worker.later(let_go)
 

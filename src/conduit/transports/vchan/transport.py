@@ -38,6 +38,7 @@ class VchanTransport(BoundedTransport):
         self._at_end = False
         self._closing = False
         self._lost = False  # connection_lost was called, or is about to be
+        self._broken = False  # the peer has gone, as writing has shown
         self._reading: asyncio.Handle | None = None
         self._loop.add_reader(end.fd, self._changed)
         protocol.connection_made(self)
@@ -78,13 +79,16 @@ class VchanTransport(BoundedTransport):
     def _read(self) -> None:
         """Take one piece in; others have their turn before the next."""
         self._reading = None
-        if self._at_end or self._lost or not self.is_reading():
-            return
+        if not self._at_end and not self._lost and self.is_reading() and self._take():
+            self._read_soon()
+
+    def _take(self) -> bool:
+        """Hand over one piece, or the end. Whether there may be more."""
         data = self._end.read()
         if data is None:
             self._at_end = True
         elif not data:
-            return  # The event channel will tell.
+            return False  # The event channel will tell.
         keep_open: object = True
         try:
             if data is None:
@@ -101,11 +105,10 @@ class VchanTransport(BoundedTransport):
                 }
             )
             self._lose(error)
-            return
-        if data is not None:
-            self._read_soon()
-        elif not keep_open:
+            return False
+        if not keep_open:
             self.close()
+        return data is not None and not self._lost
 
     # Writing.
 
@@ -135,22 +138,31 @@ class VchanTransport(BoundedTransport):
     def _send(self) -> None:
         """Fill the ring. When it is full, the event channel tells of room in it."""
         buffer = self._buffer
-        while buffer and not self._lost:
+        while buffer and not self._lost and not self._broken:
             sent = self._end.write(bytes(memoryview(buffer)[:_PIECE]))
             if sent < 0:
-                self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+                self._broken = True
+                self._loop.call_soon(self._give_up, context=self._variables)
             if sent <= 0:
                 return
             del buffer[:sent]
+
+    def _give_up(self) -> None:
+        """Nobody takes what is written; but the last that the peer has sent is still there.
+
+        It is no more than the ring holds, so it is handed over also to who wants nothing now.
+        """
+        while not self._at_end and not self._closing and self._take():
+            pass
+        self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 
     def _write_on(self) -> None:
         if not self._buffer or self._lost:
             return
         self._send()
-        if not self._lost:
+        if not self._lost and not self._broken:
             self._resume_if_room()  # which may write more, or close
-        if self._closing and not self._buffer:
-            self._lose(None)
+            self._close_if_done()
 
     # The end.
 
@@ -162,8 +174,11 @@ class VchanTransport(BoundedTransport):
         """Take in no more, send what was written, then close."""
         if not self._closing:
             self._closing = True
-            if not self._buffer:
-                self._lose(None)
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._closing and not self._buffer:
+            self._lose(None)
 
     def abort(self) -> None:
         """Close at once. What is in the ring already, the peer can read."""

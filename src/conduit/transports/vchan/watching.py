@@ -53,9 +53,7 @@ class Watching:
             raise
         return store
 
-    async def run(
-        self, work: Callable[[Store], T], undo: Callable[[T], object] | None = None
-    ) -> T:
+    async def run(self, work: Callable[[Store], T], undo: Callable[[T], object] | None = None) -> T:
         """Do `work` in the worker's thread. Changes from its beginning on count for `change`."""
         self._event.clear()
         return await worker.run(lambda: work(self._store), undo)
