@@ -34,15 +34,11 @@ async def listen(mode):
 
 CLIENTS = [
     (client.TLSNative("h", "127.0.0.1", 443), "native TLS"),
-    (client.VchanDirect(1, "p"), "vchan"),
-    (client.VchanDomainSocket("dom", "p"), "vchan"),
     (client.Vsock(2, 1024), "vsock"),
 ]
 
 SERVERS = [
     (server.TLSNative("c", "k", None, 443), "native TLS"),
-    (server.VchanDirect(1, "p"), "vchan"),
-    (server.VchanDomainSocket("dom", "p"), "vchan"),
     (server.Vsock(2, 1024), "vsock"),
     (server.Systemd(), "systemd"),
     (server.Launchd("Listeners"), "launchd"),
@@ -50,10 +46,12 @@ SERVERS = [
 
 HERE = {
     *(client.TCP, client.Host, client.UnixDomainSocket),
+    *(client.VchanDirect, client.VchanDomainSocket),
     *(client.TLS, client.OpenSSL, client.TLSOver, client.TLSTunnel),
 }
 HERE_TO_SERVE = {
     *(server.TCP, server.UnixDomainSocket, server.ListeningSocket),
+    *(server.VchanDirect, server.VchanDomainSocket),
     *(server.TLS, server.OpenSSL, server.TLSOver),
 }
 

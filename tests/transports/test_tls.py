@@ -30,7 +30,9 @@ LOCAL = "127.0.0.1"
 async def hello(f, ic, oc):
     """Greets each client, and says what it knows of the connection."""
     facts = oc.get_extra_info("tls")
-    await oc.write(f"{facts.sni} {facts.alpn} {int(bool(facts.peer_chain))} {facts.resumed}\n".encode())
+    await oc.write(
+        f"{facts.sni} {facts.alpn} {int(bool(facts.peer_chain))} {facts.resumed}\n".encode()
+    )
     await ic.read()
 
 
@@ -89,9 +91,7 @@ async def test_endpoint_of_the_server_is_where_to_connect(key, ctx):
 
 
 async def test_endpoint_is_served_by_the_key_of_the_context(key, certificates):
-    ctx = await conduit.init(
-        tls_own_key=key, tls_authenticator=trust.ca(certificates.trusted)
-    )
+    ctx = await conduit.init(tls_own_key=key, tls_authenticator=trust.ca(certificates.trusted))
     async with conduit.listen(endp.TLS("localhost", endp.TCP(LOCAL, 0)), hello, ctx=ctx) as srv:
         assert await visit(srv.endps[0], ctx) == "localhost None 0 False"
 
@@ -585,9 +585,7 @@ async def test_password_is_asked_for_in_a_thread_and_shown_nowhere(certificates,
         (("h3",), ("h2",), None),
     ],
 )
-async def test_the_server_prefers_among_the_protocols(
-    key, certificates, offered, known, agreed
-):
+async def test_the_server_prefers_among_the_protocols(key, certificates, offered, known, agreed):
     serving = await conduit.init(alpn=known)
     ctx = await conduit.init(alpn=offered, tls_authenticator=trust.ca(certificates.trusted))
     async with conduit.listen(tls(key), hello, ctx=serving) as srv:

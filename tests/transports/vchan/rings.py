@@ -55,9 +55,10 @@ class RingEnd:
     def close(self) -> None:
         if not self.closed:
             with _lock:
+                # In this order, as the library has it: the peer looks when it is told.
+                self.closed = True
                 if not self.peer.closed:
                     os.eventfd_write(self.peer.fd, 1)
-                self.closed = True
                 os.close(self.fd)
 
     def _tell(self, wish: str) -> None:
