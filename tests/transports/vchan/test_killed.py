@@ -12,8 +12,8 @@ from conduit import client, server
 from tests.children import Child
 from tests.transports.vchan.peers import BUSY
 
-# Bytes that have come; the first is at once.
-POINTS = [0, *(random.Random(5).randrange(2_000_000) for _ in range(2))]
+# Bytes that have come when it is killed.
+POINTS = [0, *(random.Random(5).sample(range(2_000_000), 2))]
 
 
 async def survive(ic, oc, child, point):

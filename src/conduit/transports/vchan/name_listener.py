@@ -120,7 +120,12 @@ class NameListener(Listener):
             self._slots[client] = wanted
         wanted.again = wanted.slot.taken
         if not wanted.again and not wanted.slot.opening and not wanted.slot.is_open:
-            self._do(self._open(wanted))
+            self._open_soon(wanted)
+
+    def _open_soon(self, wanted: _Wanted) -> None:
+        # From now on, not only when the task gets going: else it would be forgotten meanwhile.
+        wanted.slot.opening = True
+        self._do(self._open(wanted))
 
     async def _open(self, wanted: _Wanted) -> None:
         slot = wanted.slot
@@ -131,7 +136,12 @@ class NameListener(Listener):
             logger.warning("cannot serve domain %d: %s", slot.client, error)
             self._forget(wanted)
         else:
-            wanted.timer = self._loop.call_later(_PATIENCE, self._forget, wanted)
+            wanted.timer = self._loop.call_later(_PATIENCE, self._lose_patience, wanted)
+
+    def _lose_patience(self, wanted: _Wanted) -> None:
+        # Who has come and waits for a place is served.
+        if not wanted.slot.is_ready:
+            self._forget(wanted)
 
     def _forget(self, wanted: _Wanted) -> None:
         if self._slots.get(wanted.slot.client) is wanted:
@@ -150,7 +160,7 @@ class NameListener(Listener):
                 continue
             if wanted.again:
                 wanted.again = False
-                self._do(self._open(wanted))
+                self._open_soon(wanted)
             else:
                 self._forget(wanted)
 
