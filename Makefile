@@ -21,9 +21,10 @@ demo: ## serve and connect over every transport this host has, and show it
 test: ## the whole test suite, on each of Python 3.11, 3.12 and 3.13 that is found
 	@PYTHONS="$(PYTHONS)" scripts/test $(ARGS)
 
-test-xen: ## the tests of Xen's vchans, on a real Xen in QEMU (needs Debian's apt-get)
+test-xen: ## the tests of vchan and vsock, on a real Xen in QEMU (needs Debian's apt-get)
 	@$(PYTHON) scripts/make_venv.py test --group test
-	.venv/test/bin/python -m pytest -p tests.xen.outside -v tests/transports/vchan $(ARGS)
+	.venv/test/bin/python -m pytest -p tests.xen.outside -v \
+		tests/transports/vchan tests/transports/test_vsock.py $(ARGS)
 
 check: ## ruff, mypy and pyright
 	@$(PYTHON) scripts/make_venv.py check --group check

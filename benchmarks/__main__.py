@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import certificates, idle_memory, import_cost, machine, report, rows
+from . import certificates, idle_memory, import_cost, machine, report, rows, s_expressions
 from .peers.interface import TLS_KINDS
 from .rates import RateMeasurement
 from .variants import PEERS
@@ -110,8 +110,8 @@ def _measure(
     settings: Settings, cpu: int | None, wanted: Callable[[str], bool], subject: str
 ) -> report.Findings:
     findings = report.Findings()
-    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name)]
-    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name)]
+    rate_rows = [row for row in rows.RATE_ROWS if wanted(row.name) and _possible(row)]
+    memory_rows = [row for row in rows.MEMORY_ROWS if wanted(row.name) and _possible(row)]
     rate_panels, memory_panels = rows.rate_panels(subject), rows.memory_panels(subject)
     absent = {
         variant: missing
@@ -124,8 +124,7 @@ def _measure(
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        kinds = {row.kind for row in rate_rows} | {row.kind for row in memory_rows}
-        if kinds.intersection(TLS_KINDS):
+        if certificates.can_be_made():
             certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
         for row in rate_rows:
@@ -149,8 +148,23 @@ def _measure(
         _say("import")
         machine.pin(cpu)
         findings.imports = import_cost.measure(settings.import_rounds)
+    if wanted(rows.SEXP) and subject == "conduit":
+        _say("sexp")
+        if s_expressions.is_missing():
+            print(f"left out: {rows.SEXP} ({s_expressions.PEER} not installed)")
+        else:
+            machine.pin(cpu)
+            findings.sexps = s_expressions.measure(settings.import_rounds)
     _say("")
     return findings
+
+
+def _possible(row: rows.RateRow | rows.MemoryRow) -> bool:
+    """Whether it can be measured with what is installed; if not, say so."""
+    if row.kind not in TLS_KINDS or certificates.can_be_made():
+        return True
+    print(f"left out: {row.name} (cryptography not installed)")
+    return False
 
 
 def _record(contents: dict[str, object]) -> None:

@@ -22,7 +22,7 @@ from functools import partial
 MESSAGE = b"conduit!" * 8
 
 
-NAME = "one.bench.example"
+NAME = "one.bench.example"  # as in peers/tls_contexts.py: nothing is imported from there
 
 
 def connector(where: str, authority: str | None) -> Callable[[], socket.socket]:

@@ -9,7 +9,8 @@ from .idle_memory import MemoryResult
 from .import_cost import ImportResult
 from .rates import RateResult
 from .ratios import Spread, below_recorded, far_above_the_rest, ratios, spread
-from .rows import Comparison, Panel, panels_for
+from .rows import SEXP, Comparison, Panel, panels_for
+from .s_expressions import PEER, SexpResult
 from .variants import Variant
 
 LABEL_WIDTH = 29
@@ -43,6 +44,7 @@ class Findings:
     memory: list[MemoryResult] = field(default_factory=list)
     memory_panels: Sequence[Panel] = ()
     imports: ImportResult | None = None
+    sexps: SexpResult | None = None
 
     def failures(self) -> list[str]:
         """What could not be measured, and why."""
@@ -74,7 +76,7 @@ class Findings:
             ratio = self._ratio(result, comparison)
             if ratio is not None:
                 found.setdefault(ratio.name, ratio)
-        for ratio in self._import_ratios():
+        for ratio in (*self._import_ratios(), *self._sexp_ratios()):
             found[ratio.name] = ratio
         return [*found.values()]
 
@@ -119,6 +121,15 @@ class Findings:
             )
         ]
 
+    def _sexp_ratios(self) -> list[Ratio]:
+        """Of rates, which are one megabyte by the seconds that it took."""
+        if self.sexps is None:
+            return []
+        return [
+            Ratio(SEXP, f"conduit {work}", PEER, False, spread(ratios(took[PEER], took["conduit"])))
+            for work, took in (("reading", self.sexps.reading), ("printing", self.sexps.printing))
+        ]
+
     # The tables.
 
     def tables(self) -> str:
@@ -127,6 +138,7 @@ class Findings:
             *(self._table(panel, self.rates) for panel in self.rate_panels),
             *(self._table(panel, self.memory) for panel in self.memory_panels),
             self._import_lines(),
+            self._sexp_lines(),
             self._absolute_lines(),
         ]
         return "\n\n".join(block for block in blocks if block)
@@ -149,6 +161,14 @@ class Findings:
         cells = self._import_ratios()
         lines = ["import conduit; conduit.client.TCP (less is better), relative to import asyncio"]
         for title, cell in zip(("the statement", "the whole process"), cells, strict=True):
+            lines.append(_line(title, [_middle(cell), _edges(cell)]))
+        return "\n".join(lines)
+
+    def _sexp_lines(self) -> str:
+        if self.sexps is None:
+            return ""
+        lines = [f"s-expressions: the rate for the same megabyte, relative to {PEER}"]
+        for title, cell in zip(("reading", "printing"), self._sexp_ratios(), strict=True):
             lines.append(_line(title, [_middle(cell), _edges(cell)]))
         return "\n".join(lines)
 
@@ -180,6 +200,14 @@ class Findings:
             took = {name: spread(cpu).median for name, cpu in self.imports.statement.items()}
             parts = [f"{name} {seconds * 1e3:.1f}" for name, seconds in took.items()]
             lines.extend(["", "CPU milliseconds of the statement", *_wrapped("import", parts)])
+        if self.sexps is not None:
+            parts = [
+                f"{name} {1e3 * spread(read).median:.0f}/{1e3 * spread(printed).median:.0f}"
+                for (name, read), printed in zip(
+                    self.sexps.reading.items(), self.sexps.printing.values(), strict=True
+                )
+            ]
+            lines.extend(["", "CPU milliseconds for a megabyte", *_wrapped("read/print", parts)])
         return "\n".join(lines).lstrip("\n")
 
     # JSON.
@@ -210,6 +238,9 @@ class Findings:
             "import": None
             if self.imports is None
             else {"statement": self.imports.statement, "process": self.imports.whole},
+            "sexp": None
+            if self.sexps is None
+            else {"reading": self.sexps.reading, "printing": self.sexps.printing},
             "waits": self.waits(),
             "failures": self.failures(),
         }

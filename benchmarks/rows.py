@@ -82,10 +82,16 @@ RATE_ROWS = (
     *_over_both("ping-pong", "64 B ping-pong", "ping-pong", 64, 1),
     *_over_both("bulk", "bulk, 64 KiB writes", "bulk", 65536, 1),
     RateRow("connect-1/tls", "connect+echo+close, TLS", "connect", "tls", len(MESSAGE)),
-    RateRow("connect-1/tls-resumed", "the same, resumed", "connect", "tls-resumed", len(MESSAGE)),
+    RateRow(
+        "connect-1/tls-resumed",
+        "connect+echo+close, resumed",
+        "connect",
+        "tls-resumed",
+        len(MESSAGE),
+    ),
     RateRow("ping-pong/tls", "64 B ping-pong, TLS", "ping-pong", "tls", 64),
     RateRow("bulk/tls", "bulk, 64 KiB writes, TLS", "bulk", "tls", 65536),
-    RateRow("bulk/tls-in-tls", "the same, TLS in TLS", "bulk", "tls-in-tls", 65536),
+    RateRow("bulk/tls-in-tls", "bulk, TLS in TLS", "bulk", "tls-in-tls", 65536),
 )
 
 FEWER = 4
@@ -101,7 +107,15 @@ MEMORY_ROWS = (
 IMPORT = "import"
 """The name of the row that has no variants: what importing costs."""
 
-ALL_NAMES = (*(row.name for row in RATE_ROWS), *(row.name for row in MEMORY_ROWS), IMPORT)
+SEXP = "sexp"
+"""The name of the row about s-expressions, which has no variants either."""
+
+ALL_NAMES = (
+    *(row.name for row in RATE_ROWS),
+    *(row.name for row in MEMORY_ROWS),
+    IMPORT,
+    SEXP,
+)
 
 
 def chosen(pattern: str | None, name: str) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from conduit import OwnKey
 from conduit.testing import Authority, Issued
+
+T = TypeVar("T")
 
 
 class Certificates:
@@ -42,9 +45,9 @@ class Certificates:
         return in_thread(lambda: issued.write(directory, name))
 
 
-def in_thread(call: Any) -> Any:
+def in_thread(call: Callable[[], T]) -> T:
     """Do what blocks, away from the loop."""
-    result: list[Any] = []
+    result: list[T] = []
     thread = threading.Thread(target=lambda: result.append(call()))
     thread.start()
     thread.join()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.certificates import Certificates
+
+# How long an example takes says more of the machine than of the code; each test has its limit.
+settings.register_profile("conduit", deadline=None)
+settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -22,6 +30,27 @@ LOOPS = ("asyncio", "uvloop")
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     """Every async test runs on both loops."""
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Limit the time of an async test by its loop.
+
+    The limit of pytest-timeout comes as a signal, which uvloop does not hear of while it waits.
+    """
+    function = getattr(item, "obj", None)
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+        item.obj = _limited(function, seconds - 5 if seconds > 10 else seconds / 2)
+
+
+def _limited(test: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> Any:
+        async with asyncio.timeout(seconds):
+            return await test(*args, **kwargs)
+
+    return limited
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,11 +103,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def program() -> Callable[[str], str]:
-    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it."""
+def program() -> Callable[..., str]:
+    """Find a real program by name: its path. Missing, it skips the test; in CI it fails it.
 
-    def find(name: str) -> str:
-        path = shutil.which(name)
+    A second argument is more directories to look in, as PATH has them.
+    """
+
+    def find(name: str, directories: str = "") -> str:
+        # Servers are often where only root looks.
+        path = shutil.which(name) or shutil.which(name, path=f"/usr/sbin:{directories}")
         if path is None:
             if os.environ.get("CONDUIT_TEST_REQUIRE_PEERS"):
                 pytest.fail(f"{name} is not installed, and nothing may be skipped here")

@@ -43,7 +43,9 @@ class GreetedArrival(Arrival):
 
     def __init__(self, arrival: SocketArrival) -> None:
         self._arrival = arrival
-        self._socket = arrival._sock
+        # What uvloop is given is no whole socket.
+        self._socket = socket.socket(fileno=arrival._fd)
+        self._socket.setblocking(False)
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
         try:
@@ -51,11 +53,14 @@ class GreetedArrival(Arrival):
             if first != b"!":
                 raise BadGreeting(f"the client said {first!r}")
         except BaseException:
-            self._socket.close()
+            self._socket.detach()
+            self._arrival.discard()
             raise
+        self._socket.detach()
         return await self._arrival.open(on_closed)
 
     def discard(self) -> None:
+        self._socket.detach()
         self._arrival.discard()
 
 

@@ -115,7 +115,7 @@ async def test_thread_is_used_again(resolver, monkeypatch):
     resolver.release.set()
     for number in range(20):
         await _lookup.getaddrinfo(f"db{number}", 80)
-        while not _lookup._threads._idle:
+        while not _lookup._threads._idle:  # noqa: ASYNC110
             await asyncio.sleep(0)  # it has answered, and is on its way back
     assert len(resolver.threads) == 1
     # So that they end: they see it when they have waited on, after this one.

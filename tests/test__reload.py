@@ -77,7 +77,7 @@ def serving(files: Files, **options):
 async def connected(srv, ctx, hostname="localhost"):
     """A client that is not to be recognized."""
     target = client.TLS(hostname, LOCAL, port_of(srv))
-    async with conduit.connect(target, ctx=replace(ctx, tls_loaded={})) as triple:
+    async with conduit.connect(target, ctx=replace(ctx)) as triple:
         yield triple
 
 
@@ -110,7 +110,9 @@ async def test_new_clients_are_shown_the_new_certificate(files, certificates, ct
 async def test_file_that_is_broken_keeps_the_old_one_and_says_so(files, certificates, ctx, caplog):
     async with serving(files) as srv:
         files.spoil()
-        with pytest.raises(conduit.TLSError, match=r"cannot use .*own\.crt with .*damaged or was cut short"):
+        with pytest.raises(
+            conduit.TLSError, match=r"cannot use .*own\.crt with .*damaged or was cut short"
+        ):
             await srv.reload()
         [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
         assert record.getMessage().startswith(
@@ -163,7 +165,7 @@ async def test_one_broken_certificate_of_several_changes_nothing(
     async with serving(files, certificates=[more.key]) as srv:
         files.put(certificates.ca, "localhost")
         more.spoil()
-        with pytest.raises(conduit.TLSError, match="more.crt"):
+        with pytest.raises(conduit.TLSError, match=r"more\.crt"):
             await srv.reload()
         assert await shown(srv, ctx) == files.first
         assert await shown(srv, ctx, "more.example") == old
@@ -260,7 +262,7 @@ async def test_sessions_of_before_are_not_taken_up(files, certificates, ctx):
 async def becomes(srv, ctx, der: bytes) -> None:
     """Wait until new clients are shown a certificate."""
     async with asyncio.timeout(20):
-        while await shown(srv, ctx) != der:
+        while await shown(srv, ctx) != der:  # noqa: ASYNC110 (nothing tells of a reload)
             await asyncio.sleep(QUICKLY)
 
 
@@ -292,9 +294,7 @@ async def test_file_that_is_replaced_is_noticed(files, certificates, ctx, tmp_pa
         await becomes(srv, ctx, issued.der)
 
 
-async def test_broken_file_is_told_once_and_the_next_change_taken(
-    files, certificates, ctx, caplog
-):
+async def test_broken_file_is_told_once_and_the_next_change_taken(files, certificates, ctx, caplog):
     def told() -> list[str]:
         return [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
 
@@ -308,7 +308,12 @@ async def test_broken_file_is_told_once_and_the_next_change_taken(
         await becomes(srv, ctx, files.put(certificates.ca, "localhost"))
 
 
-async def test_file_that_could_not_be_read_is_tried_again(files, certificates, ctx, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), conduit.TLSError("the password could not be had")]
+)
+async def test_what_could_not_be_read_is_tried_again(
+    files, certificates, ctx, monkeypatch, error, caplog
+):
     """Descriptors may be short when a certificate is renewed: it is not forgotten for that."""
     from conduit.tls import openssl
 
@@ -318,13 +323,14 @@ async def test_file_that_could_not_be_read_is_tried_again(files, certificates, c
         nonlocal fails
         fails -= 1
         if fails >= 0:
-            raise OSError(24, "Too many open files")
+            raise error
         return load(settings)
 
     async with serving(files, reload_interval=QUICKLY) as srv:
         monkeypatch.setattr(openssl, "load_server", load_server)
         await becomes(srv, ctx, files.put(certificates.ca, "localhost"))
         assert fails < 0
+    assert [one.levelno for one in caplog.records].count(logging.ERROR) == 1
 
 
 async def test_nothing_is_read_while_nothing_changes(files, ctx, monkeypatch):
@@ -370,7 +376,7 @@ def names_of_tasks() -> set[str]:
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), -float("inf")])
 async def test_interval_that_cannot_be(files, wrong):
-    with pytest.raises(ValueError, match="reload_interval is .*: it must be more than 0, or None"):
+    with pytest.raises(ValueError, match=r"reload_interval is .*: it must be more than 0, or None"):
         serving(files, reload_interval=wrong)
 
 
@@ -405,6 +411,6 @@ async def test_all_have_their_turn_and_the_first_failure_is_raised():
     first, second = Counted(OSError("first")), Counted(conduit.TLSError("second"))
     third, shared = Counted(), Counted()
     listeners = Has(first, shared), Has(second, shared, third)
-    with pytest.raises(OSError, match="^first$"):
+    with pytest.raises(OSError, match=r"^first$"):
         await Reloader(listeners).reload()  # type: ignore[arg-type]
     assert [one.count for one in (first, second, third, shared)] == [1, 1, 1, 1]

@@ -28,9 +28,7 @@ def key(certificates):
 @pytest.fixture
 async def ctx(certificates, key):
     """Trusts the authority of the tests, and has a key from it."""
-    return await conduit.init(
-        tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key
-    )
+    return await conduit.init(tls_authenticator=trust.ca(certificates.trusted), tls_own_key=key)
 
 
 @asynccontextmanager
@@ -197,7 +195,7 @@ async def test_hello_of_a_quick_client_is_for_the_handshake(pair, ctx):
     """It may be there before the server has begun, or while it reads its certificate."""
     left, right = pair
     ours = asyncio.ensure_future(conduit.start_tls(*left, hostname="localhost", ctx=ctx))
-    await until(lambda: right.oc._wire.buffer)
+    await until(lambda: bool(right.oc._wire.buffer))
     (_, ic, oc), (_, ic2, oc2) = await asyncio.gather(
         ours, conduit.start_tls(*right, server_side=True, ctx=ctx)
     )
@@ -263,6 +261,14 @@ async def test_files_that_cannot_be_read(pair, tmp_path):
     assert await works(left, right)
 
 
+async def test_flow_that_could_not_be_told_of(pair, ctx):
+    """Found out before the handshake, not after it."""
+    left, right = pair
+    with pytest.raises(conduit.AddressError, match="holds a NUL"):
+        await conduit.start_tls(*left, server_side=True, hostname="a\0b", ctx=ctx)
+    assert await works(left, right)
+
+
 @pytest.mark.parametrize("wrong", ["requird", "", None, True])
 async def test_client_auth_that_is_misspelt(pair, ctx, wrong):
     """It would protect less than was meant."""
@@ -281,12 +287,13 @@ async def test_client_auth_that_could_hold_nobody_to_it(pair, key):
 
 async def test_channels_and_flow_belong_together(pair, ctx):
     left, right = pair
-    for f, ic, oc in (
+    wrong: list[Any] = [
         (right.flow, left.ic, left.oc),
         (None, left.ic, left.oc),
         (left.flow, right.ic, left.oc),
         (left.flow, left.ic, right.oc),
-    ):
+    ]
+    for f, ic, oc in wrong:
         with pytest.raises(ValueError, match="ic and oc"):
             await conduit.start_tls(f, ic, oc, hostname="localhost", ctx=ctx)
     channel: Any = "a channel"
@@ -461,7 +468,9 @@ async def in_place(pair, of_ssl, **options):
 
 async def test_channels_stay_the_same(pair, of_ssl):
     left, right = pair
-    await in_place(pair, of_ssl)
+    with EventLog() as log:
+        await in_place(pair, of_ssl)
+    assert len(log.of(conduit.events.Handshake)) == 2
     assert await works(left, right)
     assert left.oc.get_extra_info("tls").version == "TLSv1.3"
     left.oc.write_eof()
@@ -475,7 +484,7 @@ async def test_hello_of_a_quick_client_in_place(pair, of_ssl):
     left, right = pair
     serving, connecting = of_ssl
     ours = asyncio.ensure_future(left.oc.start_tls(connecting, server_hostname="localhost"))
-    await until(lambda: right.oc._wire.buffer)
+    await until(lambda: bool(right.oc._wire.buffer))
     await asyncio.gather(ours, right.oc.start_tls(serving))
     assert await works(left, right)
 
@@ -484,7 +493,7 @@ async def test_name_in_place_is_checked(pair, of_ssl):
     left, right = pair
     serving, connecting = of_ssl
     theirs = asyncio.ensure_future(right.oc.start_tls(serving))
-    with pytest.raises(conduit.CertificateError, match="not for 'other.example'"):
+    with pytest.raises(conduit.CertificateError, match=r"not for 'other\.example'"):
         await left.oc.start_tls(connecting, server_hostname="other.example")
     with pytest.raises(conduit.TLSError):
         await theirs
@@ -517,7 +526,7 @@ async def test_unread_bytes_in_place(pair, of_ssl):
 
 async def test_bytes_that_come_while_ours_leave_count_as_well(of_ssl):
     """What was written before has to leave first, and the peer may use the time."""
-    (_, ic, oc), (_, ic2, oc2) = memory_pair()
+    (_, _, oc), (_, ic2, oc2) = memory_pair()
     size = 1_000_000
     oc.write(bytes(size))
     beginning = asyncio.ensure_future(oc.start_tls(of_ssl[1], server_hostname="localhost"))
@@ -549,9 +558,7 @@ async def test_flow_that_ends_or_has_ended_in_place(pair, of_ssl):
 async def test_limit_in_place(pair, of_ssl):
     left, _ = pair
     with pytest.raises(TimeoutError):
-        await left.oc.start_tls(
-            of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02
-        )
+        await left.oc.start_tls(of_ssl[1], server_hostname="localhost", ssl_handshake_timeout=0.02)
     await left.oc.wait_closed()
 
 

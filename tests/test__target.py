@@ -49,6 +49,30 @@ async def test_both_take_an_endpoint(socket_path):
                 assert await ic.read() == b"hello"
 
 
+async def test_both_take_an_s_expression(socket_path):
+    for mode in (
+        f"(Unix_domain_socket(File {socket_path}))",
+        "(TCP(Port 0))",
+        "(TCP(127.0.0.1 0))",
+    ):
+        async with conduit.listen(mode, greet) as srv:
+            where = srv.endps[0]
+            for target in (where, conduit.endp_to_client(where)):
+                to_sexp = conduit.sexp_of_endp if target is where else conduit.sexp_of_client
+                written = conduit.sexp.to_string(to_sexp(target))  # type: ignore[arg-type]
+                async with conduit.connect(written) as (_, ic, _):
+                    assert await ic.read() == b"hello"
+
+
+async def test_an_s_expression_that_says_no_address_is_refused_with_its_place():
+    with pytest.raises(conduit.SexpError, match=r"port 70000 .* at line 2, column 7"):
+        await serve("(TCP\n(Port 70000))")
+    with pytest.raises(conduit.SexpError, match=r"port 70000 .* at line 2, column 7"):
+        await connect("(TCP((IP ::1)\n(Port 70000)))")
+    with pytest.raises(conduit.SexpError, match="not closed"):
+        await connect("(TCP((IP ::1)")
+
+
 async def test_endpoint_of_a_server_listens_where_it_says():
     async with conduit.listen(endp.TCP("127.0.0.2", 0), greet) as srv:
         assert str(tcp_endp(srv).ip) == "127.0.0.2"

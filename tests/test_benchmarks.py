@@ -1,9 +1,15 @@
-"""The arithmetic of the benchmarks: what their figures are made of."""
+"""The benchmarks: the arithmetic of their figures, who is compared, and how TLS is used."""
+
+import ssl
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import certificates, rows
+from benchmarks.peers import tls_contexts
+from benchmarks.peers.interface import TLS_KINDS, Kind, WrongHandshake
 from benchmarks.ratios import (
     below_recorded,
     far_above_the_rest,
@@ -13,6 +19,9 @@ from benchmarks.ratios import (
     spread,
     turns,
 )
+from benchmarks.report import LABEL_WIDTH
+from benchmarks.variants import Variant
+from benchmarks.worker_process import WorkerProcess
 
 numbers = st.floats(min_value=0.001, max_value=1e6)
 
@@ -66,3 +75,113 @@ def test_a_fall_below_the_recorded_share_is_named():
     assert below_recorded(fine, recorded, lower_is_better, 0.7) == []
     bad = {"rate": 0.69, "memory": 1.44}
     assert below_recorded(bad, recorded, lower_is_better, 0.7) == ["memory", "rate"]
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+every_row: list[rows.RateRow | rows.MemoryRow] = [*rows.RATE_ROWS, *rows.MEMORY_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (None, set(rows.ALL_NAMES)),
+        ("tls-in", {"bulk/tls-in-tls"}),
+        ("ping-pong/t*,import", {"ping-pong/tcp", "ping-pong/tls", "import"}),
+        ("nothing,", set()),
+    ],
+)
+def test_rows_are_chosen_by_parts_of_their_names_and_by_patterns(pattern, expected):
+    assert {name for name in rows.ALL_NAMES if rows.chosen(pattern, name)} == expected
+
+
+def test_the_names_of_rows_are_unique_and_their_titles_fit_the_table():
+    assert len(set(rows.ALL_NAMES)) == len(rows.ALL_NAMES)
+    assert all(len(row.title) <= LABEL_WIDTH for row in every_row)
+
+
+@pytest.mark.parametrize("row", every_row, ids=lambda row: row.name)
+def test_every_row_is_compared_with_streams_on_both_loops(row):
+    panels = rows.rate_panels if isinstance(row, rows.RateRow) else rows.memory_panels
+    compared = {
+        (comparison.ours, comparison.theirs)
+        for panel in rows.panels_for(panels("conduit"), row.kind)
+        for comparison in panel.comparisons
+    }
+    for loop in ("uvloop", "asyncio"):
+        assert (Variant.both("conduit", loop), Variant.both("streams", loop)) in compared
+
+
+def test_who_cannot_do_tls_is_not_asked_to():
+    for kind in TLS_KINDS:
+        panels = [*rows.rate_panels("conduit"), *rows.memory_panels("conduit")]
+        variants = rows.variants_of(rows.panels_for(panels, kind))
+        peers = {peer for variant in variants for peer in (variant.server, variant.client)}
+        assert peers.isdisjoint({"protocol", "accept-loop"})
+        assert ("system-calls" in peers) == (kind != "tls-in-tls")
+
+
+# TLS ----------------------------------------------------------------------------------------------
+
+
+def _connection(clients: tls_contexts.Clients, directory: str) -> ssl.SSLObject:
+    """The client's end of a connection over which the server has spoken."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = clients.context.wrap_bio(to_client, to_server, server_hostname=tls_contexts.NAME)
+    context = tls_contexts.server_context(directory)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(2):
+        for end in (client, server):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    server.write(b"hello")
+    assert client.read(5) == b"hello"
+    return client
+
+
+def test_clients_take_up_the_last_session_where_the_row_asks_for_it(tmp_path):
+    certificates.make(tmp_path)
+    directory = str(tmp_path)
+    expectations: dict[Kind, list[bool]] = {
+        "tls": [False, False, False],
+        "tls-resumed": [False, True, True],
+    }
+    for kind, expected in expectations.items():
+        clients = tls_contexts.Clients(kind, directory)
+        found = []
+        for _ in range(3):
+            connection = _connection(clients, directory)
+            clients.talked(connection)
+            found.append(connection.session_reused)
+        assert found == expected
+
+
+def test_a_handshake_of_another_kind_is_a_failure(tmp_path):
+    certificates.make(tmp_path)
+    clients = tls_contexts.Clients("tls-resumed", str(tmp_path))
+    clients.talked(_connection(clients, str(tmp_path)))
+    # A server that does not know the session: a new context has another key for its tickets.
+    tls_contexts.server_context.cache_clear()
+    with pytest.raises(WrongHandshake, match="not resumed"):
+        clients.talked(_connection(clients, str(tmp_path)))
+    with pytest.raises(WrongHandshake, match=r"TLSv1\.2"):
+        tls_contexts.check("TLSv1.2", False, False)
+    with pytest.raises(WrongHandshake, match="unasked"):
+        tls_contexts.check("TLSv1.3", True, False)
+
+
+@pytest.mark.parametrize(("server", "client"), [("conduit", "streams"), ("streams", "conduit")])
+def test_conduit_and_streams_do_the_work_with_each_other(server, client, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(rows.__file__).parents[1])
+    certificates.make(tmp_path)
+    kinds: tuple[Kind, ...] = ("unix", *TLS_KINDS)
+    with WorkerProcess(Variant(server, client, "asyncio"), None, tmp_path) as worker:
+        for kind in kinds:
+            worker.open(kind)
+            for work, count in (("connect", 3), ("ping-pong", 10), ("bulk", 4)):
+                done = worker.ask(do="round", work=work, count=count, size=65536, at_once=1)
+                assert done["operations"] == count
+                assert done["cpu"] > 0
+            worker.ask(do="close")

@@ -83,7 +83,12 @@ async def test_verify_checks_everything_unless_told():
 
 @pytest.mark.parametrize(
     ("given", "protocols"),
-    [("h2", ("h2",)), (["h2", "http/1.1"], ("h2", "http/1.1")), ((), ()), ("a" * 255, ("a" * 255,))],
+    [
+        ("h2", ("h2",)),
+        (["h2", "http/1.1"], ("h2", "http/1.1")),
+        ((), ()),
+        ("a" * 255, ("a" * 255,)),
+    ],
 )
 async def test_alpn_is_one_protocol_or_several(given, protocols):
     """`alpn="h2"` is an easy slip; to offer "h" and "2" to every peer is no answer to it."""

@@ -58,6 +58,8 @@ PLAIN = [
     "server.Launchd('Listeners')",
     "server.Systemd('http')",
     "server.Systemd(None)",
+    "server.Handover('/run/x', None)",
+    "server.Handover('@x', server.TCP(8080, ip='::1'))",
     "server.ListeningSocket(3)",
     "flow.TCP(5, '127.0.0.1', 80)",
     "flow.DomainSocket(-1, '')",

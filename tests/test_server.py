@@ -2,6 +2,7 @@
 
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,19 @@ def test_listening_socket_is_a_number():
 def test_listening_socket_asks_for_the_number_of_a_socket_object(sock):
     with pytest.raises(AddressError, match=r"not an object of type socket; .* detach\(\)$"):
         server.ListeningSocket(sock)
+
+
+def test_handover():
+    below = server.TCP(8080)
+    assert server.Handover(Path("/run/x")) == server.Handover("/run/x", None)
+    assert server.Handover("@x", below).otherwise is below
+    with pytest.raises(AddressError, match=r"^server\.Handover: path must be a str or a path"):
+        server.Handover(3)  # type: ignore[arg-type]
+    for secured in (server.TLS("c", "k", None, 443), server.TLSOver(below, "c", "k")):
+        with pytest.raises(AddressError, match="otherwise has TLS: put it over the Handover"):
+            server.Handover("/run/x", secured)
+    for other in (server.Handover("/run/y"), server.VchanDirect(1, "p")):
+        with pytest.raises(AddressError, match="otherwise must listen on sockets"):
+            server.Handover("/run/x", other)
+    with pytest.raises(AddressError, match=r"otherwise must be an address of conduit\.server"):
+        server.Handover("/run/x", "tcp://*:80")  # type: ignore[arg-type]

@@ -62,14 +62,15 @@ class Acceptor:
     __slots__ = (
         "_arrived",
         "_closed",
+        "_everywhere",
         "_failed",
         "_latest",
-        "_loop",
         "_pause",
         "_places",
         "_throttled",
         "_watching",
         "listener",
+        "loop",
         "waiting",
     )
 
@@ -82,9 +83,10 @@ class Acceptor:
     ) -> None:
         self.listener = listener
         self._places = places
+        self._everywhere = process_places()
         self._arrived = arrived
         self._failed = failed
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._watching = False
         self._throttled = False
         self._closed = False
@@ -134,7 +136,7 @@ class Acceptor:
 
     def _forget_places(self) -> None:
         self._places.forget(self._wake)
-        process_places().forget(self._wake)
+        self._everywhere.forget(self._wake)
 
     def _accept_without_places(self, most: int) -> None:
         if not self._throttled:
@@ -156,7 +158,7 @@ class Acceptor:
     def give_places(self) -> None:
         """Give back what a client held."""
         self._places.give()
-        process_places().give()
+        self._everywhere.give()
 
     def _ready(self) -> None:
         # Asking until there is nobody costs a call and an exception for every client that comes
@@ -191,7 +193,7 @@ class Acceptor:
     def _take_places(self) -> bool:
         if not self._places.take(self._wake):
             return False
-        if process_places().take(self._wake):
+        if self._everywhere.take(self._wake):
             return True
         self._places.give()
         return False
@@ -214,11 +216,11 @@ class Acceptor:
     def _wake(self) -> None:
         """A place may be free; told by whoever gave it, perhaps in another thread."""
         go_on = self._handle_waiting if self._closed else self.start
-        if asyncio._get_running_loop() is self._loop:
+        if asyncio._get_running_loop() is self.loop:
             go_on()
         else:
             try:
-                self._loop.call_soon_threadsafe(go_on)
+                self.loop.call_soon_threadsafe(go_on)
             except RuntimeError:
                 pass  # That loop is closed, and its server with it.
 
@@ -237,4 +239,4 @@ class Acceptor:
             )
         if events.observers:
             events.emit(events.Throttled(self.listener.endp, name))
-        self._pause = self._loop.call_later(_PAUSE_SECONDS, self.start)
+        self._pause = self.loop.call_later(_PAUSE_SECONDS, self.start)

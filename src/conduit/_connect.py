@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Generator
+from logging import DEBUG
 from types import TracebackType
 from typing import Any
 
 from . import client, endp, events, transports
-from ._debug import step
+from ._deadlines import TimeLimit
+from ._debug import logger, step
 from ._left_out import left_out
 from ._resolve import Place, resolved
 from ._target import Target, to_client
@@ -18,7 +20,11 @@ from .context import Context, default_ctx
 from .errors import AddressError, ConduitError, ConnectError, ConnectTimeout
 from .transports import Attempts, Triple
 
-_TIMEOUT: float | None = left_out(30.0)
+# Addresses that are what they are: there is nothing to read or to look up in them.
+_PLAIN = frozenset({client.TCP, client.UnixDomainSocket, client.TLS})
+
+_SECONDS = 30.0
+_TIMEOUT: float | None = left_out(_SECONDS)
 
 
 class Connecting(Coroutine[Any, Any, Triple]):
@@ -113,23 +119,33 @@ async def _connect(
         ctx = default_ctx()
     else:
         ctx.check_process()
-    asked = to_client(target, ctx, timeout)
-    _, ctx, timeout = asked
-    step("connect", target=asked, timeout=timeout)
+    asked: Target | None = None
+    address: object = target
+    if type(target) in _PLAIN:
+        if timeout is _TIMEOUT:
+            timeout = _SECONDS
+    else:
+        asked = to_client(target, ctx, timeout)
+        address, ctx, timeout = asked
+    if logger.isEnabledFor(DEBUG):
+        step("connect", target=asked or target, timeout=timeout)
     started = time.perf_counter()
-    limit = asyncio.timeout(timeout)
+    limit = TimeLimit(timeout)
     attempts: Attempts = []
     place: Place | None = None
     try:
-        async with limit:
-            place = await resolved(asked)
-            triple = await transports.connect(place.address, ctx, attempts)
+        with limit:
+            if asked is not None:
+                place = await resolved(asked)
+                address = place.address
+            triple = await transports.connect(address, ctx, attempts)
     except (OSError, AddressError) as error:
         # Kept in `attempts` and raised from: their tracebacks would make circles.
         error.with_traceback(None)
-        _log_failures(asked, attempts, error, started)
-        if limit.expired():
-            message = f"cannot connect to {asked} within {timeout:g} s"
+        what = str(asked or target)
+        _log_failures(what, attempts, error, started)
+        if limit.expired:
+            message = f"cannot connect to {what} within {timeout:g} s"
             raise ConnectTimeout(message, attempts) from error
         # A handshake may fail after an address was reached, and others were not: that counts.
         listed = any(why is error for _, why in attempts)
@@ -137,11 +153,12 @@ async def _connect(
         if isinstance(error, ConduitError) and not failed:
             raise
         if not listed:
-            attempts.append((str(asked) if place is None else place.name, error))
-        raise ConnectError(f"cannot connect to {asked}", attempts) from error
+            name = place.name if place is not None else what if asked is not None else target
+            attempts.append((name, error))
+        raise ConnectError(f"cannot connect to {what}", attempts) from error
     if attempts:
-        _log_failures(asked, attempts)
-    if place.origin is not None:
+        _log_failures(str(asked or target), attempts)
+    if place is not None and place.origin is not None:
         # Nobody has seen the flow yet; what it came from is what was asked for.
         object.__setattr__(triple.flow, "origin", place.origin)
     if events.observers:
@@ -150,7 +167,7 @@ async def _connect(
 
 
 def _log_failures(
-    asked: Target, attempts: Attempts, error: BaseException | None = None, started: float = 0.0
+    asked: str, attempts: Attempts, error: BaseException | None = None, started: float = 0.0
 ) -> None:
     """Tell the debug log of the addresses that failed, and of the whole if it did."""
     for address, failure in attempts:

@@ -114,6 +114,19 @@ def check(record: Record, **kinds: Kind) -> None:
         object.__setattr__(record, part, value)  # the records are frozen
 
 
+def check_ip_and_port(record: Record) -> None:
+    """As `check` for a record with these two, of which programs make one for each connection."""
+    parts: Any = record
+    address, number = parts.ip, parts.port
+    if type(address) is not IPv4Address:
+        known = _read_ip(address) if type(address) is str else None
+        if known is None:
+            known = ip(address, (type(record), "ip"))
+        object.__setattr__(record, "ip", known)
+    if type(number) is not int or not 0 <= number <= 0xFFFF:
+        object.__setattr__(record, "port", port(number, (type(record), "port")))
+
+
 def unchecked(cls: type[R], **fields: object) -> R:
     """A record of fields that are known to be right, such as what a socket says of its peer.
 
@@ -327,7 +340,7 @@ def _seen(value: object) -> str:
 def refusal(where: Where, why: str) -> AddressError:
     """The error for a field: "client.TCP: port 70000 is outside 0..65535"."""
     owner, part = where
-    return AddressError(f"{name_of(owner)}: {part} {why}")
+    return AddressError(f"{name_of(owner)}: {part} {why}", part=part)
 
 
 def _module(where: Where) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import events
+from ._deadlines import TimeLimit
 from .channels import Input, Output, Wire, wire_of
 from .errors import ConduitError
 from .transports import Arrival, Triple
@@ -54,6 +55,7 @@ class Connection:
         "_handling",
         "_held",
         "_triple",
+        "opening",
         "task",
     )
 
@@ -70,15 +72,12 @@ class Connection:
         self._gone = gone
         self._held = True
         self._triple: Triple | None = None
-        self.task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(
+        self.opening = True
+        """Whether the client has arrived and its flow is not there yet."""
+        self.task: asyncio.Task[None] | None = acceptor.loop.create_task(
             self._run(), context=handling.variables.copy()
         )
         self.task.add_done_callback(self._ended)
-
-    @property
-    def opening(self) -> bool:
-        """Whether the client has arrived and its flow is not there yet."""
-        return self._triple is None and self.task is not None
 
     def cancel(self) -> None:
         """The server waits no longer: cancel the handler; if it is done, drop what is unsent."""
@@ -96,11 +95,16 @@ class Connection:
         arrival, self._arrival = self._arrival, None
         assert arrival is not None
         try:
-            triple = await self._open(arrival)
+            if arrival.handshakes:
+                triple = await self._open(arrival)
+            else:
+                triple = await arrival.open(self._closed)
         except Exception as error:
             self._report(error, "handshake" if arrival.handshakes else "opening the connection")
+            await arrival.finish()
             return
         self._triple = triple
+        self.opening = False
         if events.observers:
             events.emit(events.Accepted(self._acceptor.listener.endp, triple.flow))
         handling = self._handling
@@ -120,15 +124,15 @@ class Connection:
             wire.close()
 
     async def _open(self, arrival: Arrival) -> Triple:
-        if not arrival.handshakes or self._handling.handshake_timeout is None:
-            return await arrival.open(self._closed)
         seconds = self._handling.handshake_timeout
-        limit = timeouts.timeout(seconds)
+        if seconds is None:
+            return await arrival.open(self._closed)
+        limit = TimeLimit(seconds)
         try:
-            async with limit:
+            with limit:
                 return await arrival.open(self._closed)
         except TimeoutError as error:
-            if limit.expired():
+            if limit.expired:
                 raise TimeoutError(
                     f"a client of {self._acceptor.listener.endp} did not finish the handshake "
                     f"within handshake_timeout={seconds:g} s"
@@ -180,6 +184,7 @@ class Connection:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """The task is done, be it that it never began."""
         self.task = None
+        self.opening = False
         if not task.cancelled():
             # What is left is KeyboardInterrupt or SystemExit, and the loop has it already.
             task.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from threading import Lock
 
@@ -19,10 +20,14 @@ class Places:
 
     __slots__ = ("_limit", "_lock", "_taken", "_waiting")
 
+    # To take a place where there is no limit, and to give one back where nobody waits, is what each
+    # connection does: so without the lock. To append to a deque, to pop from it and to see its
+    # length are one step each, for all threads.
+
     def __init__(self, limit: int | None = None) -> None:
         check_limit(limit)
         self._limit = limit
-        self._taken = 0
+        self._taken: deque[None] = deque()
         # A dict for its order: who has waited longest is called first.
         self._waiting: dict[Callable[[], None], None] = {}
         self._lock = Lock()
@@ -34,21 +39,27 @@ class Places:
 
     def take(self, wake: Callable[[], None]) -> bool:
         """Take a place; if there is none, `wake` is called each time that one may be free."""
+        if self._limit is None:
+            self._taken.append(None)
+            if self._waiting:
+                self.forget(wake)
+            return True
         with self._lock:
-            if self._limit is None or self._taken < self._limit:
-                self._taken += 1
-                if self._waiting:
-                    self._waiting.pop(wake, None)
-                return True
+            # First, and then the look: who gives one back meanwhile looks at who waits after that.
             self._waiting[wake] = None
+            if self._is_free():
+                self._taken.append(None)
+                del self._waiting[wake]
+                return True
             return False
 
     def give(self) -> None:
         """Give a place back."""
+        if self._taken:  # else it was taken before a fork, and is the parent's
+            self._taken.pop()
+        if not self._waiting:
+            return
         with self._lock:
-            self._taken -= 1
-            if not self._waiting:
-                return
             waiting = self._free_for()
         for wake in waiting:
             wake()
@@ -67,10 +78,22 @@ class Places:
         with self._lock:
             self._waiting.pop(wake, None)
 
+    def clear(self) -> None:
+        """Forget who has places and who waits, in a forked child: these are the parent's.
+
+        The limit, a setting, stays.
+        """
+        # Another thread may have held it at that moment.
+        self._lock = Lock()
+        self._taken.clear()
+        self._waiting.clear()
+
     def _free_for(self) -> list[Callable[[], None]]:
         # All are called, not the first alone: it may have no client to give the place to.
-        free = self._limit is None or self._taken < self._limit
-        return list(self._waiting) if free else []
+        return list(self._waiting) if self._is_free() else []
+
+    def _is_free(self) -> bool:
+        return self._limit is None or len(self._taken) < self._limit
 
 
 def check_limit(limit: int | None) -> None:
@@ -97,11 +120,5 @@ def set_max_active(n: int | None) -> None:
     _everywhere.set_limit(n)
 
 
-def _after_fork() -> None:
-    # The parent's connections are not the child's. The limit, a setting, stays.
-    global _everywhere
-    _everywhere = Places(_everywhere.limit)
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_everywhere.clear)

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from .errors import TLSError
-from .transports import Listener
+from .transports import Listener, Reloadable
 
 _Stamp: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
@@ -20,13 +19,14 @@ class Reloader:
     """What the listeners of one server have read from files.
 
     A file that cannot be read, or holds what cannot be used, changes nothing: what was read last
-    stays in use, and an error says so.
+    stays in use, and an error says so; while it stays the same, in the log only once.
     """
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         # Several listeners may share one; the order is kept.
         self._all = list(dict.fromkeys(one for each in listeners for one in each.reloads))
         self._watching: asyncio.Task[None] | None = None
+        self._told: dict[Reloadable, str] = {}
 
     async def reload(self) -> None:
         """Read all of it again. Raises the first failure, when all have had their turn."""
@@ -35,13 +35,16 @@ class Reloader:
             try:
                 await one.reload()
             except (OSError, ValueError) as error:
-                logger.error(  # noqa: TRY400 (a traceback says nothing more)
-                    "cannot reload %s, what was read before stays in use: %s",
-                    ", ".join(one.files),
-                    error,
-                )
                 failure = failure or error
+                if self._told.get(one) != str(error):
+                    self._told[one] = str(error)
+                    logger.error(  # noqa: TRY400 (a traceback says nothing more)
+                        "cannot reload %s, what was read before stays in use: %s",
+                        ", ".join(one.files),
+                        error,
+                    )
             else:
+                self._told.pop(one, None)
                 logger.info("reloaded %s", ", ".join(one.files))
         if failure is not None:
             raise failure
@@ -68,10 +71,10 @@ class Reloader:
                 continue
             try:
                 await self.reload()
-            except TLSError:
-                pass  # It is in the log; the next change may mend it.
             except (OSError, ValueError):
-                continue  # So is this. A file that could not be read may be there the next time.
+                # It is in the log. Next time it may be better also without a change: a file that
+                # could not be opened, a password that could not be had.
+                continue
             seen = now
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar, cast
 
+from ._notify import notifier
 from ._server import running_servers
 
 T = TypeVar("T")
@@ -27,6 +28,9 @@ def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> 
     SIGINT and SIGTERM become a stop: every server that runs stops in its orderly way (`serve`
     returns, the block of `listen` is left as if by itself), and then `main` goes on to its end.
     With no server running, and at a second signal, `main` is cancelled.
+
+    Where NOTIFY_SOCKET is set, systemd is told when servers listen, reload and stop, and that the
+    loop turns (sd_notify(3)); and SIGHUP lets every server read its files again.
 
     Returns what `main` returns. Raises what it raises; KeyboardInterrupt or SystemExit(128 +
     signal) if a signal cancelled it; RuntimeError inside a loop that runs.
@@ -46,9 +50,11 @@ class _Main(Generic[T]):
         self._main = main
         self._signals: list[signal.Signals] = []
         self._cancelled_by: signal.Signals | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def run(self) -> T:
         main = self._main() if callable(self._main) else self._main
+        notifier().turn()
         task = asyncio.get_running_loop().create_task(main)
         with self._handling_signals(task):
             try:
@@ -74,6 +80,11 @@ class _Main(Generic[T]):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self._told, number, task)
                 handled.append(number)
+        if notifier().is_heard:
+            # Not elsewhere: there the signal says that the terminal has gone.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
+                handled.append(signal.SIGHUP)
         try:
             yield
         finally:
@@ -89,6 +100,20 @@ class _Main(Generic[T]):
         else:
             self._cancelled_by = number
             task.cancel()
+
+    def _told_to_reload(self) -> None:
+        reloading = asyncio.get_running_loop().create_task(_reload_all())
+        self._reloading.add(reloading)
+        reloading.add_done_callback(self._reloading.discard)
+
+
+async def _reload_all() -> None:
+    with notifier().reload():
+        for server in running_servers():
+            try:
+                await server.reload()
+            except (OSError, ValueError):
+                pass  # It is in the log, and what was read before is in use.
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from . import endp, server
 from ._accept import Acceptor
 from ._handle import Connection, Handling
+from ._notify import notifier
 from ._places import Places
 from ._reload import Reloader
 from .context import Context
@@ -118,7 +119,33 @@ class Server:
         """
         self.check_process()
         if self._reloader is not None:
-            await self._reloader.reload()
+            with notifier().reload():
+                await self._reloader.reload()
+
+    async def handover(self, path: str | os.PathLike[str]) -> bool:
+        """Give the listening sockets to the process that comes for them, then stop.
+
+        path: of a Unix socket that is made for it (mode 0600), where `server.Handover(path)` of the
+        same user comes for them; "@NAME" in Linux's abstract namespace. While the successor is not
+        ready this server serves, and goes on if it fails.
+
+        Returns, when all is closed, whether a successor has taken over; if not, the server was
+        stopped. Cancelled, the sockets are offered no more. A server of `server.Handover` offers
+        its sockets by itself.
+
+        Raises OSError where the path cannot be listened on, UnsupportedTransport for a server of
+        what is no socket.
+        """
+        self.check_process()
+        from .transports.handover import offer_once
+
+        listeners = [acceptor.listener for acceptor in self._acceptors]
+        if not await offer_once(os.fspath(path), listeners, self._stopped):
+            await self.wait_stopped()
+            return False
+        self._retire()
+        await self.stop()
+        return True
 
     # For `serve`, `listen` and `run`.
 
@@ -130,6 +157,20 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._block = asyncio.current_task()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
+        notifier().server_starts()
+        try:
+            await self._listen()
+        finally:
+            notifier().server_started(bool(self._acceptors))
+        _running.setdefault(self._loop, set()).add(self)
+        logger.debug("serving %s", ", ".join(map(str, self._endps)))
+        if self._stop is not None:
+            self._waiter = _when_done(self._stop)
+            self._waiter.add_done_callback(self._told_to_stop)
+        for acceptor in list(self._acceptors):
+            acceptor.listener.served(self._succeeded)
+
+    async def _listen(self) -> None:
         try:
             listeners = await listen(self._mode, self._ctx, self._options)
         except BaseException:
@@ -156,11 +197,6 @@ class Server:
             raise
         if self._reload_interval is not None:
             self._reloader.watch(self._reload_interval)
-        _running.setdefault(self._loop, set()).add(self)
-        logger.debug("serving %s", ", ".join(map(str, self._endps)))
-        if self._stop is not None:
-            self._waiter = _when_done(self._stop)
-            self._waiter.add_done_callback(self._told_to_stop)
 
     async def kill(self) -> None:
         """Close the listeners, cancel the handlers, and wait for them."""
@@ -172,6 +208,15 @@ class Server:
         """Stop, and then end the `async with` block, if there is one, as if it were left."""
         self._interrupted = True
         self._begin_stop(self._drain)
+
+    def _succeeded(self) -> None:
+        """Another process serves the same sockets: leave to it whom they hold, and end."""
+        self._retire()
+        self.interrupt()
+
+    def _retire(self) -> None:
+        if not self._stopping:
+            self._close_acceptors()
 
     def leave_block(self) -> bool:
         """The `async with` block is left: take back its cancellation. Whether there was one."""
@@ -230,6 +275,7 @@ class Server:
     def _begin_stop(self, drain: float) -> None:
         if not self._stopping:
             self._stopping = True
+            notifier().server_stops()
             for acceptor in self._acceptors:
                 # As many as may wait; more can come in only while we accept.
                 acceptor.finish(self._options.backlog + 1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 
-from . import endp, flow
+from . import endp, events, flow
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
 from .errors import AddressError, TLSError
@@ -20,6 +21,7 @@ from .transports.tls import (
     check_unread,
     check_usable,
     client_credentials,
+    closed,
     flow_over,
     naming,
     secured,
@@ -70,6 +72,7 @@ async def start_tls(
         raise ValueError(f"{what}: ic and oc are the channels of {wire_of(oc).flow!r}")
     name = hostname or _name_of(f) or ""
     with naming(what):
+        made = flow_over(f, name or "localhost")
         if server_side:
             engine = await _server_engine(own_key or ctx.tls_own_key, ctx, client_auth)
         elif name:
@@ -80,9 +83,7 @@ async def start_tls(
     # Others had their turn meanwhile.
     check_usable(ic, oc, what=what, server_side=server_side)
     async with asyncio.timeout(timeout):
-        return await secured(
-            Triple(f, ic, oc), engine, ctx, lambda _: flow_over(f, name or "localhost"), what=what
-        )
+        return await secured(Triple(f, ic, oc), engine, ctx, lambda _: made, what=what)
 
 
 async def _server_engine(key: OwnKey | None, ctx: Context, client_auth: str) -> Engine:
@@ -132,13 +133,21 @@ async def upgrade(
     transport = wire.transport
     transport.set_protocol(below)
     below.connection_made(transport)
+    below.fd = wire.fd
     # A hello that has come already.
     below.buffer, wire.buffer = wire.buffer, b""
     below.reading_paused = wire.reading_paused
     below.eof = wire.eof
     wire.reading_paused = False
     layer = TLSTransport(below, engine, wire)
+    started = time.perf_counter()
     async with asyncio.timeout(handshake_timeout):
-        await layer.handshake()
+        try:
+            await layer.handshake()
+        except TLSError:
+            await closed(below)
+            raise
     if wire.flow is not None:
         wire.flow = flow_over(wire.flow, hostname or "localhost")
+        if events.observers:
+            events.emit(events.Handshake(wire.flow, time.perf_counter() - started))

@@ -57,7 +57,11 @@ def to_client(
     timeout: as `connect` received it.
     """
     if isinstance(target, str):
-        return _client_of_text(target, ctx, timeout)
+        if not _is_sexp(target):
+            return _client_of_text(target, ctx, timeout)
+        from . import sexp
+
+        target = sexp.target_of_text(target)
     timeout = decide(timeout, None)
     if isinstance(target, endp.Endp):
         return Target(endp_to_client(target, ctx=ctx), ctx, timeout)
@@ -71,7 +75,11 @@ def to_client(
 def to_server(mode: server.Mode | endp.Endp | str, ctx: Context) -> Mode:
     """How to be reached. Raises AddressError for what is no way to serve."""
     if isinstance(mode, str):
-        return _server_of_text(mode, ctx)
+        if not _is_sexp(mode):
+            return _server_of_text(mode, ctx)
+        from . import sexp
+
+        mode = sexp.mode_of_text(mode)
     if isinstance(mode, endp.Endp):
         return Mode(endp_to_server(mode, ctx=ctx), ctx)
     if type(mode).__module__ == client.__name__:
@@ -79,7 +87,15 @@ def to_server(mode: server.Mode | endp.Endp | str, ctx: Context) -> Mode:
     return Mode(mode, ctx)
 
 
-# Every form that a text may have is told apart in these two --------------------------------------
+def _is_sexp(written: str) -> bool:
+    if written[:1].isalpha() and ":" in written:
+        return False  # so almost every text of an address begins; the reader need not be imported
+    from . import sexp
+
+    return sexp.is_sexp(written)
+
+
+# Texts that are no s-expressions -----------------------------------------------------------------
 
 
 def _client_of_text(written: str, ctx: Context, timeout: float | None) -> Target:

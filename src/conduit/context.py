@@ -25,6 +25,22 @@ IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _LONGEST_KEEPALIVE = 32767
 
 
+class _Process:
+    """The number of this process; to ask the kernel costs each connection more than it may."""
+
+    def __init__(self) -> None:
+        self.look()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.look)
+
+    def look(self) -> None:
+        """Ask, in a forked child."""
+        self.pid = os.getpid()
+
+
+_here = _Process()
+
+
 @dataclass(frozen=True, slots=True)
 class Verify:
     """What of a TLS server's certificate is compared with the address that was asked for.
@@ -57,9 +73,11 @@ class Context:
     close_timeout: float = 5.0
     keepalive: float | None = None
     key_log: str | None = None
-    pid: int = field(default_factory=os.getpid, repr=False)
-    tls_loaded: dict[object, object] = field(default_factory=dict[object, object], repr=False)
-    """What TLS stacks have loaded for it, also for contexts that are derived from it."""
+    pid: int = field(default_factory=lambda: _here.pid, repr=False)
+    tls_loaded: dict[object, object] = field(
+        default_factory=dict[object, object], init=False, compare=False, repr=False
+    )
+    """What TLS stacks have loaded for it."""
 
     def __post_init__(self) -> None:
         # Here, so that dataclasses.replace checks it as well. A NaN compares as false, too.
@@ -78,10 +96,10 @@ class Context:
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked from the one that made this context."""
-        if self.pid != os.getpid():
+        if self.pid != _here.pid:
             raise RuntimeError(
                 f"this Context was made in process {self.pid} and cannot be used in its forked "
-                f"child {os.getpid()}: call conduit.init there"
+                f"child {_here.pid}: call conduit.init there"
             )
 
     def src_for(self, address: IPAddress) -> IPAddress | None:
@@ -172,7 +190,7 @@ def default_ctx() -> Context:
     Made on first use, and anew in a forked child.
     """
     global _default
-    if _default is None or _default.pid != os.getpid():
+    if _default is None or _default.pid != _here.pid:
         _default = Context()
     return _default
 

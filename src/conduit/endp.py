@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import _fields as kind
-from ._fields import IPAddress, Path, Record, check
+from ._fields import IPAddress, Path, Record, check, check_ip_and_port
 
 if TYPE_CHECKING:
     from .channels import Input, Output
@@ -48,7 +48,7 @@ class TCP(Record):
         def __init__(self, ip: IPAddress | str, port: int) -> None: ...
 
     def __post_init__(self) -> None:
-        check(self, ip=kind.ip, port=kind.port)
+        check_ip_and_port(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

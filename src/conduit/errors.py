@@ -3,6 +3,7 @@
     ConduitError
     ├── AddressError            (ValueError)       a part of an address that cannot be
     ├── SexpError               (ValueError)       text that is not the s-expression expected
+    │   └── NoVariantMatch                         ... since its tag is none of the type's
     ├── ConnectError            (ConnectionError)  no address of the peer could be reached
     │   └── ConnectTimeout      (TimeoutError)     ... within the time allowed
     ├── TLSError                (ConnectionError)  a handshake or record that failed
@@ -23,17 +24,56 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .sexp import Sexp
+
 
 class ConduitError(Exception):
     """The base of every error that this library raises of its own accord."""
 
 
 class AddressError(ConduitError, ValueError):
-    """A part of an address that cannot be, or an address that cannot be used as asked."""
+    """A part of an address that cannot be, or an address that cannot be used as asked.
+
+    message: what cannot be, and what to do. part: the field that was refused when an address was
+        made, as its constructor calls it; by default None.
+    """
+
+    part: str | None
+
+    def __init__(self, message: str = "", *, part: str | None = None) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class SexpError(ConduitError, ValueError):
-    """Text that is no s-expression, or one that does not say the value expected."""
+    """Text that is no s-expression, or one that does not say the value expected.
+
+    message: what is wrong and where.
+    sexp: the sub-expression that is wrong, if the text as a whole could be read; by default None.
+    line, column: where it starts in the text that it was read from, both from 1, in characters;
+        by default None, as for one that was not read from a text.
+    """
+
+    sexp: Sexp | None
+    line: int | None
+    column: int | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        sexp: Sexp | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.sexp = sexp
+        self.line = line
+        self.column = column
+
+
+class NoVariantMatch(SexpError):
+    """An s-expression whose tag is none of a type's; that of another type may be tried next."""
 
 
 class ConnectError(ConduitError, ConnectionError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TCP",
     "TLS",
+    "Handover",
     "Launchd",
     "ListeningSocket",
     "Mode",
@@ -358,6 +359,29 @@ class Systemd(Record):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Handover(Record):
+    """The sockets that the process before this one listens on; it stops when this one is ready.
+
+    path: of the Unix socket where they are handed over, a str or a `pathlib` path. "@NAME" is a
+        name in Linux's abstract namespace. The server offers its own sockets there in turn.
+    otherwise: how to be reached where there is no process before this one; None, the default, makes
+        that an error. TLS is put over a Handover, and never below it.
+
+    Raises AddressError for a part that cannot be.
+    """
+
+    path: str
+    otherwise: Mode | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, path: Path, otherwise: Mode | None = None) -> None: ...
+
+    def __post_init__(self) -> None:
+        check(self, path=kind.path, otherwise=_otherwise)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ListeningSocket(Record):
     """A socket of any kind that listens already; the server owns it, closes it, never unlinks it.
 
@@ -385,11 +409,22 @@ Mode: TypeAlias = (
     | Vsock
     | Launchd
     | Systemd
+    | Handover
     | ListeningSocket
 )
 """Any address to listen on."""
 
 _mode = kind.address(Mode)
+
+
+def _otherwise(value: object, where: kind.Where) -> object:
+    if value is None:
+        return None
+    if isinstance(value, (_TLS, TLSOver)):
+        raise kind.refusal(where, "has TLS: put it over the Handover, by server.TLSOver")
+    if isinstance(value, (Handover, VchanDirect, VchanDomainSocket)):
+        raise kind.refusal(where, "must listen on sockets, which alone can be handed over")
+    return _mode(value, where)
 
 
 def _config(value: object, where: kind.Where) -> Port | Socket:

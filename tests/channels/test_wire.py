@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from conduit.channels import wire as wire_module
-from conduit.channels import wire_of
+from conduit.channels import ending, wire_of
 from tests.channels.fakes import begin, turn
 
 KIB = 1024
@@ -150,7 +149,7 @@ class TestLinger:
         assert flow.transport.gone
 
     async def test_it_ends_when_its_time_is_over(self, flow, closed, monkeypatch):
-        monkeypatch.setattr(wire_module, "LINGER_SECONDS", 0.01)
+        monkeypatch.setattr(ending, "LINGER_SECONDS", 0.01)
         flow.oc.close()
         await flow.oc.wait_closed()
         assert flow.transport.fin_sent

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,23 @@ def test_row_shows_address_flow_time_and_speed():
     )
 
 
+SECURED = replace(OK, tls="TLSv1.3 TLS_AES_256_GCM_SHA384 resumed", handshake_seconds=0.00099)
+
+
+def test_tls_has_a_line_of_its_own():
+    lines = shown(SECURED).splitlines()
+    at = lines.index("    TLSv1.3 TLS_AES_256_GCM_SHA384 resumed, handshake 0.99 ms")
+    assert lines[at - 1].startswith("✓ client.TCP(")
+    assert "TLS" not in shown(OK)
+
+
+@pytest.mark.parametrize("width", [20, 36, 80])
+def test_line_of_tls_fits(width):
+    lines = shown(SECURED, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "handshake" in "".join(lines)
+
+
 def test_title_says_what_it_runs_on():
     assert shown(OK).startswith("Conduit 1.2.3 · uvloop 4.5.6\n8 MB of random data")
 
@@ -69,7 +87,14 @@ def test_time_to_connect(seconds, text):
 
 @pytest.mark.parametrize(
     ("rate", "text"),
-    [(1_000, "0.0 MB/s"), (9.9e6, "9.9 MB/s"), (12e6, "12 MB/s"), (9.997e8, "1.0 GB/s")],
+    [
+        (1_000, "0.0 MB/s"),
+        (9.9e6, "9.9 MB/s"),
+        (12e6, "12 MB/s"),
+        (9.997e8, "1.0 GB/s"),
+        (9.94e9, "9.9 GB/s"),
+        (9.96e9, "10 GB/s"),
+    ],
 )
 def test_speed(rate, text):
     row = Row(server="", address="a", connect_seconds=1.0, sent=int(rate), transfer_seconds=1.0)
@@ -164,6 +189,8 @@ def test_json_is_an_object_a_line():
         "connect_seconds": 0.00123,
         "sent": 16_000_000,
         "transfer_seconds": 0.02,
+        "tls": None,
+        "handshake_seconds": None,
         "reason": None,
         "versions": VERSIONS,
     }

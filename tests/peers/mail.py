@@ -5,21 +5,38 @@ Both use what such programs use: `readline`, `readuntil`, `readexactly`, `async 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 CRLF = b"\r\n"
 
 
-class MailServer:
-    """Enough of SMTP for a client to deliver. `delivered` has (sender, recipients, text)."""
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-    def __init__(self) -> None:
+
+class MailServer:
+    """Enough of SMTP for a client to deliver. `delivered` has (sender, recipients, text).
+
+    secure: what makes the two streams secure when the client says STARTTLS; None for no such thing.
+    """
+
+    def __init__(self, secure: Callable[..., Awaitable[Pair]] | None = None) -> None:
         self.delivered: list[tuple[bytes, list[bytes], bytes]] = []
         self.peers: list[object] = []
+        self.secure = secure
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.peers.append(writer.get_extra_info("peername"))
         writer.write(b"220 mail.example ready\r\n")
         await writer.drain()
+        await self._dialogue(reader, writer, secure=self.secure)
+
+    async def _dialogue(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        secure: Callable[..., Awaitable[Pair]] | None = None,
+    ) -> None:
         sender = b""
         recipients: list[bytes] = []
         try:
@@ -28,8 +45,16 @@ class MailServer:
                 match verb.upper():
                     case b"EHLO":
                         extensions = [b"mail.example", b"CHUNKING", b"PIPELINING"]
+                        if secure is not None:
+                            extensions.insert(1, b"STARTTLS")
                         lines = [b"250-" + name + CRLF for name in extensions[:-1]]
                         writer.writelines([*lines, b"250 " + extensions[-1] + CRLF])
+                    case b"STARTTLS" if secure is not None:
+                        writer.write(b"220 go ahead\r\n")
+                        await writer.drain()
+                        # From the beginning, as if nothing had been said.
+                        await self._dialogue(*await secure(reader, writer))
+                        return
                     case b"HELO" | b"RSET" | b"NOOP":
                         writer.write(b"250 ok\r\n")
                     case b"MAIL":

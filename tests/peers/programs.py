@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from types import TracebackType
@@ -81,12 +84,58 @@ class Listening:
     @property
     def port(self) -> int:
         """The TCP port that it listens on, as the kernel knows it."""
-        inodes = set()
-        for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
+        return listening_port(self._process.pid)
+
+
+def listening_port(pid: int) -> int:
+    """The TCP port that a process listens on, as the kernel knows it."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
             inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
-        for table in ("tcp", "tcp6"):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[9] in inodes and fields[3] == "0A":  # TCP_LISTEN
-                    return int(fields[1].rpartition(":")[2], 16)
-        raise AssertionError(f"{self._command} listens on no TCP port")
+        except FileNotFoundError:
+            pass  # it closed this one meanwhile
+    for port, inode in _listening_on_tcp():
+        if inode in inodes:
+            return port
+    raise AssertionError(f"process {pid} listens on no TCP port")
+
+
+async def until_listening(*places: int | str) -> None:
+    """Wait until programs listen there: some say that they do a moment too early.
+
+    places: TCP ports, and paths of Unix sockets.
+    """
+    async with asyncio.timeout(SECONDS):
+        while not _listening().issuperset(places):  # noqa: ASYNC110
+            # Nothing tells of it; it is a matter of a millisecond.
+            await asyncio.sleep(0)
+
+
+def _listening() -> set[int | str]:
+    unix = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    paths = {fields[7] for fields in unix if len(fields) > 7 and fields[3] == "00010000"}
+    return paths | {port for port, _ in _listening_on_tcp()}
+
+
+def _listening_on_tcp() -> Iterator[tuple[int, str]]:
+    """The port and the inode of each TCP socket of this host that listens."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":  # TCP_LISTEN
+                yield int(fields[1].rpartition(":")[2], 16), fields[9]
+
+
+@contextmanager
+def port_of_its_own() -> Iterator[int]:
+    """A TCP port of 127.0.0.1 for a program that must be told one; nobody else is given it.
+
+    It stays bound here, without listening, which keeps others off it; programs that set
+    SO_REUSEADDR, as servers do, can listen on it all the same.
+    """
+    with socket.socket() as keeper:
+        keeper.bind(("127.0.0.1", 0))
+        # Only now: it must not be given a port that another keeps in this way.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield keeper.getsockname()[1]

@@ -12,7 +12,7 @@ import pytest
 
 import conduit
 from conduit import events, transports
-from conduit.channels import wire
+from conduit.channels import ending
 from conduit.testing import Faults, Faulty, Memory, add_faults, memory_pair
 from conduit.transports import Arrival, Listener
 from tests.event_log import EventLog
@@ -347,7 +347,7 @@ async def test_incoming_falls_silent(mode):
 
 
 async def test_a_silent_flow_whose_peer_is_gone_closes(mode, monkeypatch):
-    monkeypatch.setattr(wire, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 0.01)
     silent = Faults(cut_after=0, cut="silence")
     async with connected(mode, incoming=silent) as ((_, oc), (_, peer_oc)):
         peer_oc.transport.abort()

@@ -122,7 +122,7 @@ class MissesDividedSeparators(Input):
         if isinstance(separator, tuple) or not separator:
             return await super().readuntil(separator)
         wire, seen = self._wire, 0
-        while wire.buffer.find(separator, seen) < 0:
+        while bytes(wire.buffer).find(separator, seen) < 0:
             seen = len(wire.buffer)
             await wire.wait(seen + 1)
         return await super().readuntil(separator)
@@ -374,7 +374,7 @@ class NeverGivesUp(Wire):
 
 
 class LingersForEver(Wire):
-    def _flushed(self):
+    def flushed(self):
         self.lingering = True
 
 
@@ -411,7 +411,7 @@ class NeverFails(Wire):
 
 
 class ForgetsDrains(Wire):
-    def _fail_drainers(self):
+    def fail_drainers(self):
         pass
 
 

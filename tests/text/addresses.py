@@ -119,6 +119,19 @@ PLAIN_SERVERS = {
     server.ListeningSocket: st.builds(server.ListeningSocket, big),
 }
 
+PLAIN_SERVERS[server.Handover] = st.builds(
+    server.Handover,
+    names,
+    st.none()
+    | st.one_of(
+        *(
+            strategy
+            for kind, strategy in PLAIN_SERVERS.items()
+            if kind in (server.TCP, server.UnixDomainSocket, server.Vsock, server.Systemd)
+        )
+    ),
+)
+
 plain_clients = st.one_of(*PLAIN_CLIENTS.values())
 plain_endps = st.one_of(*PLAIN_ENDPS.values())
 plain_servers = st.one_of(*PLAIN_SERVERS.values())

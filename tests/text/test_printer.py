@@ -122,6 +122,11 @@ TEXTS: dict[str, Any] = {
     "fd:3": server.ListeningSocket(3),
     "systemd:": server.Systemd(),
     "systemd:http": server.Systemd("http"),
+    "handover:/run/x": server.Handover("/run/x"),
+    "handover:@x?otherwise=tcp://*:80": server.Handover("@x", server.TCP(80)),
+    "tls+handover:x?otherwise=unix:/a%26b%2Cc%253F&crt=c&key=k": server.TLSOver(
+        server.Handover("x", server.UnixDomainSocket("/a&b,c?")), "c", "k"
+    ),
     "launchd:Listeners": server.Launchd("Listeners"),
     "tls://*:443?crt=/a.crt&key=/a.key": server.TLS("/a.crt", "/a.key", None, 443),
     "openssl://127.0.0.1:443?crt=c&key=k&password_env=PASS": server.OpenSSL(

@@ -14,6 +14,7 @@ from conduit.errors import AddressError
 from conduit.text import (
     PasswordFromEnv,
     PasswordFromFile,
+    ServerOptions,
     is_service,
     parse_client,
     parse_endp,
@@ -641,3 +642,41 @@ def test_importing_brings_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert all(module.startswith("conduit.text") for module in result.stdout.split())
+
+
+# A text in a text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("handover:/x?otherwise=", "at column 23: otherwise is empty"),
+        ("handover:/x?otherwise=handover:/y", "at column 23: otherwise= is for when nothing is"),
+        ("handover:/x?otherwise=tls://*:1%3Fcrt=a%26key=b", "at column 23: otherwise has TLS"),
+        ("handover:/x?otherwise=vchan:1/p", "at column 23: otherwise must listen on sockets"),
+        ("handover:/x?otherwise=tcp://a:80", "'tcp://a:80' at column 7: a server listens on an"),
+        ("handover:/x?otherwise=bogus", "'bogus' at column 1"),
+        ("handover:/x?otherwise=%zz", "at column 23: after '%' come two hex digits"),
+        ("handover:/x?otherwise=tcp://*:1%3Fbacklog=5", "backlog is no part of an address"),
+        ("tcp://*:80?otherwise=tcp://*:1", "at column 12: otherwise means nothing to tcp:"),
+        ("handover://x", "no '//' comes after handover:; did you mean 'handover:x'?"),
+    ],
+)
+def test_otherwise_that_cannot_be(text, words):
+    with pytest.raises(AddressError) as caught:
+        parse_server(text)
+    assert words in str(caught.value)
+
+
+def test_otherwise_in_otherwise_is_refused_however_deep():
+    text = "handover:/x"
+    for _ in range(60):
+        text = f"handover:/x?otherwise={text.replace('%', '%25').replace('?', '%3F')}"
+    with pytest.raises(AddressError, match="is for when nothing is handed over"):
+        parse_server(text)
+
+
+def test_options_of_the_call_stand_beside_otherwise():
+    read = read_server("handover:/x?otherwise=unix:/y&unix_mode=660&backlog=5&reuse_port=true")
+    assert read.address == server.Handover("/x", server.UnixDomainSocket("/y"))
+    assert read.options == ServerOptions(unix_mode=0o660, backlog=5, reuse_port=True)

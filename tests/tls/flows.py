@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 import conduit
-from conduit import Context, client, server
+from conduit import Context, Server, client, endp, server
 from conduit.testing import Memory, memory_pair
 from conduit.transports import Triple
 from tests.tls.identities import Identities
@@ -47,6 +47,19 @@ async def connected(
                 await abort(far)
         finally:
             await abort(near)
+
+
+def carrier(srv: Server) -> Any:
+    """The address below that of a TLS server."""
+    [found] = srv.endps
+    assert isinstance(found, endp.TLS)
+    return found.endp
+
+
+def tls_to(srv: Server) -> client.TLS:
+    """How to connect to a TLS server on a port of its own."""
+    where = carrier(srv)
+    return client.TLS(NAME, where.ip, where.port)
 
 
 async def abort(triple: Triple) -> None:
@@ -90,10 +103,10 @@ class Kinds:
         for _ in range(layers):
             mode = server.TLSOver(mode, key.crt_file, key.key_file, key.password)
 
-        def wrapped(endp: Any) -> Any:
+        def wrapped(found: Any) -> Any:
             for _ in range(layers):
-                endp = endp.endp
-            made = target(endp)
+                found = found.endp
+            made = target(found)
             for _ in range(layers):
                 made = client.TLSOver(NAME, made)
             return made
@@ -161,9 +174,7 @@ class Kinds:
 
     def tunnel_over_unix(self) -> Any:
         """A tunnel through a Unix socket."""
-        below = connected(
-            server.UnixDomainSocket(self._path), conduit.endp_to_client, self._ctx
-        )
+        below = connected(server.UnixDomainSocket(self._path), conduit.endp_to_client, self._ctx)
         return self._upgraded(below, tunnelled)
 
     def tunnel_over_tls(self) -> Any:
@@ -176,6 +187,8 @@ class Kinds:
 
 
 NAMES = [
-    name for name, made in vars(Kinds).items() if not name.startswith("_") and name not in ("by", "pair")
+    name
+    for name, made in vars(Kinds).items()
+    if not name.startswith("_") and name not in ("by", "pair")
 ]
 """What `Kinds.by` takes."""

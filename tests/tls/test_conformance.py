@@ -227,9 +227,7 @@ def test_the_certificate_is_chosen_by_name(stacks, tls, identities, tmp_path):
     ],
 )
 def test_alpn(stacks, tls, identities, offered, known, agreed):
-    loaded = load(
-        stacks, tls, identities.server(), identities.trust, offered=offered, alpn=known
-    )
+    loaded = load(stacks, tls, identities.server(), identities.trust, offered=offered, alpn=known)
     session = done(loaded.session())
     assert session.client.engine.facts().alpn == agreed
     assert session.server.engine.facts().alpn == agreed
@@ -307,3 +305,27 @@ def test_a_session_is_taken_up_once(loaded):
     first.client.engine.close_notify()
     sessions = [done(loaded.session(peer="peer")) for _ in range(2)]
     assert [one.client.engine.facts().resumed for one in sessions] == [True, False]
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.example", b"db\0example"])
+def test_a_name_that_is_none_is_refused(loaded, name):
+    """Quietly: only the client, and whoever asked for the failure, hear of it."""
+    session = loaded.session()
+    session.client.take(b"")
+    hello = session.client.engine.to_send()
+    session.server.take(hello.replace(b"db.example", name))
+    assert isinstance(session.server.failure, TLSError)
+    session.client.take(session.server.engine.to_send())
+    assert isinstance(session.client.failure, TLSError)
+    assert session.client.failure.alert is not None
+
+
+@pytest.mark.parametrize("name", [b"..........", b"a b\x7f\n<>\"'&"])
+def test_an_odd_name_is_a_name(loaded, name):
+    assert len(name) == len("db.example")
+    session = loaded.session()
+    session.client.take(b"")
+    hello = session.client.engine.to_send()
+    session.server.take(hello.replace(b"db.example", name))
+    assert session.server.failure is None
+    assert session.server.engine.to_send()

@@ -9,11 +9,15 @@ import pytest
 
 import conduit
 from conduit import TruncatedError, endp, flow
-from conduit.channels import wire, wire_of
+from conduit.channels import ending, wire_of
+from conduit.channels.above import below_of
 from conduit.testing import check_channels
 from tests.tls.flows import NAME, NAMES, Kinds
 
 DATA = random.Random(2).randbytes(2_000_000)
+
+# Each way to begin TLS, over each transport that differs; the checker takes its time.
+CHECKED = ["tcp", "unix", "tls_in_tls", "start_tls", "tunnel_over_tls", "tls_in_tls_in_tls"]
 
 SLOW = "close_ends_although_the_peer_stays"
 
@@ -33,13 +37,14 @@ def kinds(identities, ctx, socket_path):
     return Kinds(identities, ctx, socket_path)
 
 
+@pytest.mark.parametrize("kind", CHECKED)
 async def test_the_channels_keep_their_promises(kinds, kind, monkeypatch):
     def make():
         return kinds.by(kind)
 
     await check_channels(make, skip=[SLOW])
     # Not for the others: there a peer that is only slow must not be given up.
-    monkeypatch.setattr(wire, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 0.02)
     await check_channels(make, only=[SLOW])
 
 
@@ -90,7 +95,7 @@ async def test_facts(kinds, kind, identities):
 def bottom(oc):
     """The wire that stands on the transport which is no layer."""
     found = wire_of(oc)
-    while (below := wire.below_of(found.transport)) is not None:
+    while (below := below_of(found.transport)) is not None:
         found = below
     return found
 

@@ -12,6 +12,7 @@ import pytest
 import conduit
 from conduit import TLSLibrary, client, server
 from conduit.tls.library import stack_of
+from tests.endpoints import port_of
 
 
 def python(program: str, word: str | None = None) -> str:
@@ -38,7 +39,8 @@ ASK_ALL = """
     import os
     from conduit.tls import library
 
-    for word in ("openssl", "libressl", "native", "none", "notls", "OpenSSL", "NoTLS", " NONE ", ""):
+    words = "openssl", "libressl", "native", "none", "notls", "OpenSSL", "NoTLS", " NONE ", ""
+    for word in words:
         os.environ["CONDUIT_TLS"] = word
         library._chosen = None
         print(library.tls_library().name)
@@ -157,11 +159,12 @@ async def listen(mode):
 
 @pytest.mark.parametrize(
     ("library", "advice"),
-    [(TLSLibrary.NO_TLS, "set CONDUIT_TLS=openssl"), (TLSLibrary.NATIVE, "use CONDUIT_TLS=openssl")],
+    [
+        (TLSLibrary.NO_TLS, "set CONDUIT_TLS=openssl"),
+        (TLSLibrary.NATIVE, "use CONDUIT_TLS=openssl"),
+    ],
 )
-async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(
-    chosen, library, advice
-):
+async def test_a_stack_that_is_not_there_fails_at_once_and_says_what_to_do(chosen, library, advice):
     """Before anything else is tried: no port is listened on, and nobody is connected to."""
     chosen(library)
     targets = [
@@ -187,7 +190,7 @@ async def test_an_address_that_names_its_stack_does_not_ask(chosen, certificates
     ctx = await conduit.init(tls_authenticator=conduit.trust.ca(certificates.trusted))
     mode = server.OpenSSL(key.crt_file, key.key_file, None, 0, ip="127.0.0.1")
     async with conduit.listen(mode, nothing) as srv:
-        target = client.OpenSSL("localhost", "127.0.0.1", srv.endps[0].endp.port)
+        target = client.OpenSSL("localhost", "127.0.0.1", port_of(srv))
         async with conduit.connect(target, ctx=ctx) as (_, ic, oc):
             assert await ic.read() == b""
             assert oc.get_extra_info("tls").library == "openssl"

@@ -1,4 +1,4 @@
-"""Contexts of OpenSSL made from settings: own keys and anchors from files, and what is wrong there."""
+"""Contexts of OpenSSL made from settings: own keys and anchors, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def lock(key: OwnKey, password) -> OwnKey:
 
 
 @pytest.fixture
-def key(certificates) -> OwnKey:
+def key(certificates):
     return certificates.key(HOST)
 
 
 @pytest.fixture
-def encrypted(certificates) -> OwnKey:
+def encrypted(certificates):
     return certificates.key(HOST, password=HUSH)
 
 
@@ -234,7 +234,9 @@ def test_names_of_a_certificate(key, tmp_path, before, names):
     assert contexts.names_of(replace(key, crt_file=str(path))) == names
 
 
-@pytest.mark.parametrize("text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize(
+    "text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+)
 def test_certificate_too_odd_to_be_read_has_no_names(key, tmp_path, text):
     path = tmp_path / "own.crt"
     path.write_text(text)
@@ -245,7 +247,7 @@ def test_certificate_too_odd_to_be_read_has_no_names(key, tmp_path, text):
 
 
 @pytest.fixture
-def bundle(certificates) -> bytes:
+def bundle(certificates):
     """As distributions write it: several, with comments between them, not all in ASCII."""
     other = certificates.other_ca.pem
     return "# Über uns\n".encode() + other + b"\n# ours\n" + certificates.ca.pem + b"\n# end\n"

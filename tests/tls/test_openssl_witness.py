@@ -34,7 +34,7 @@ def files(certificates, tmp_path):
     """Puts certificates into files."""
     count = 0
 
-    def write(issued: Issued) -> OwnKey:
+    def write(issued: Issued):
         nonlocal count
         count += 1
         return certificates.write(issued, tmp_path, f"own{count}")
@@ -88,9 +88,7 @@ def client(trusted: trust.Trust, own_key: OwnKey | None = None) -> openssl.Clien
 
 
 def server(key: OwnKey, trusted: trust.Trust | None = None, client_auth="none") -> openssl.Server:
-    return openssl.load_server(
-        ServerSettings(keys=(key,), trust=trusted, client_auth=client_auth)
-    )
+    return openssl.load_server(ServerSettings(keys=(key,), trust=trusted, client_auth=client_auth))
 
 
 NOBODY = trust.insecure_no_verification()
@@ -131,7 +129,7 @@ def test_pinned_authority_is_no_pinned_server(certificates, files, version):
 
 
 def test_pinned_certificate_does_not_vouch_for_others(files, version):
-    """It becomes an anchor: what it signs, or is sent along with it, must not be trusted by that."""
+    """It becomes an anchor, but what it signs must not be trusted for that."""
     pinned = Authority("pinned")
     known = client(trust.fingerprint(hashlib.sha256(pinned.der).digest()))
     # It has been seen as a peer's own once, and is an anchor from then on.
@@ -142,7 +140,7 @@ def test_pinned_certificate_does_not_vouch_for_others(files, version):
     assert "fingerprints" in str(ends.client_error)
 
 
-def _key_of(authority) -> bytes:
+def _key_of(authority):
     from cryptography.hazmat.primitives import serialization as s
 
     return authority.private_key.private_bytes(
@@ -262,7 +260,9 @@ def message(*chain: bytes, tls13: bool, context=b"", extensions=b"") -> bytes:
     return b"\x0b" + len(body).to_bytes(3) + body
 
 
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.booleans(), st.binary(max_size=9))
+@given(
+    st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.booleans(), st.binary(max_size=9)
+)
 def test_certificates_are_found(chain, tls13, more):
     sent = message(*chain, tls13=tls13, context=more, extensions=more)
     assert certificates_of(sent, tls13) == tuple(chain)

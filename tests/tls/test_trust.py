@@ -56,7 +56,8 @@ def test_what_is_no_source_is_a_type_error(wrong):
 
 
 @pytest.mark.parametrize(
-    "written", [A.digest(), A.hexdigest(), A.hexdigest().upper(), colons(A.digest()), f" {A.hexdigest()}\n"]
+    "written",
+    [A.digest(), A.hexdigest(), A.hexdigest().upper(), colons(A.digest()), f" {A.hexdigest()}\n"],
 )
 def test_fingerprint_is_taken_as_people_write_it(written):
     assert trust.fingerprint(written) == trust.Trust(None, (frozenset([A.digest()]),))

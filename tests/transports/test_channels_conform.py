@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import conduit
-from conduit.channels import wire
+from conduit.channels import ending
 from conduit.testing import Faults, Faulty, Memory, add_faults, check_channels, memory_pair
 
 # Odd sizes, so that nothing comes in the pieces that it was written in.
@@ -27,7 +27,7 @@ def check(monkeypatch):
         await check_channels(make, skip=[slow])
         # Not for the others: there a peer that is only slow must not be given up.
         with monkeypatch.context() as patches:
-            patches.setattr(wire, "LINGER_SECONDS", 0.02)
+            patches.setattr(ending, "LINGER_SECONDS", 0.02)
             await check_channels(make, only=[slow])
 
     return run

@@ -34,24 +34,21 @@ async def listen(mode):
 
 CLIENTS = [
     (client.TLSNative("h", "127.0.0.1", 443), "native TLS"),
-    (client.Vsock(2, 1024), "vsock"),
 ]
 
 SERVERS = [
     (server.TLSNative("c", "k", None, 443), "native TLS"),
-    (server.Vsock(2, 1024), "vsock"),
-    (server.Systemd(), "systemd"),
-    (server.Launchd("Listeners"), "launchd"),
 ]
 
 HERE = {
-    *(client.TCP, client.Host, client.UnixDomainSocket),
+    *(client.TCP, client.Host, client.UnixDomainSocket, client.Vsock),
     *(client.VchanDirect, client.VchanDomainSocket),
     *(client.TLS, client.OpenSSL, client.TLSOver, client.TLSTunnel),
 }
 HERE_TO_SERVE = {
-    *(server.TCP, server.UnixDomainSocket, server.ListeningSocket),
+    *(server.TCP, server.UnixDomainSocket, server.Vsock),
     *(server.VchanDirect, server.VchanDomainSocket),
+    *(server.ListeningSocket, server.Systemd, server.Handover, server.Launchd),
     *(server.TLS, server.OpenSSL, server.TLSOver),
 }
 

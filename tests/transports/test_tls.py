@@ -21,8 +21,10 @@ import conduit
 from conduit import OwnKey, client, endp, flow, server, trust
 from conduit.testing import Memory, memory_pair, self_signed
 from conduit.tls import openssl
+from conduit.tls import openssl_contexts as contexts
+from tests.bare_client import BareClient
 from tests.endpoints import port_of, tcp_endp
-from tests.event_log import EventLog
+from tests.event_log import EventLog, until
 
 LOCAL = "127.0.0.1"
 
@@ -41,7 +43,7 @@ def tls(key: OwnKey, **more) -> server.TLS:
 
 
 @pytest.fixture
-def key(certificates) -> OwnKey:
+def key(certificates):
     return certificates.key()
 
 
@@ -73,11 +75,12 @@ async def test_tls_over_tcp(key, ctx, kind):
     async with conduit.listen(mode, hello) as srv:
         at = tcp_endp(srv)
         assert srv.endps == (endp.TLS("localhost", at),)
-        assert srv.endps[0].port == at.port  # type: ignore[union-attr]
+        assert srv.endps[0].port == at.port
         target = getattr(client, kind)("localhost", at.ip, at.port)
         async with conduit.connect(target, ctx=ctx) as (f, ic, oc):
             assert await ic.readline() == b"localhost None 0 False\n"
-            assert f == flow.TCP(f.fd, at.ip, at.port)
+            assert isinstance(f, flow.TCP)
+            assert (f.ip, f.port) == (at.ip, at.port)
             assert conduit.endp_of_flow(f) == endp.TLS("localhost", at)
             assert oc.get_extra_info("peername") == (LOCAL, at.port)
             assert oc.get_extra_info("tls").library == "openssl"
@@ -112,7 +115,8 @@ async def test_tls_over_a_unix_socket(key, ctx, socket_path):
         target = client.TLSOver("localhost", client.UnixDomainSocket(socket_path))
         async with conduit.connect(target, ctx=ctx) as (f, ic, _):
             assert await ic.readline() == b"localhost None 0 False\n"
-            assert f == flow.DomainSocket(f.fd, socket_path)
+            assert isinstance(f, flow.DomainSocket)
+            assert f.path == socket_path
             assert conduit.endp_of_flow(f) == srv.endps[0]
 
 
@@ -147,13 +151,13 @@ async def test_tls_in_tls_in_tls(key, certificates, ctx):
 
 async def test_tunnel_owns_what_is_below(key, ctx):
     async with conduit.listen(tls(key), hello) as srv:
-        f, ic, oc = await conduit.connect(tcp_endp(srv), ctx=ctx)
+        _, ic, oc = await conduit.connect(tcp_endp(srv), ctx=ctx)
         tunnel = client.TLSTunnel("localhost", ic, oc)
         async with conduit.connect(tunnel, ctx=ctx) as (f2, ic2, oc2):
             assert await ic2.readline() == b"localhost None 0 False\n"
             assert f2 == flow.Tunnel("localhost", ic, oc)
             assert conduit.endp_of_flow(f2) == endp.TLSTunnel("localhost", ic, oc)
-            assert oc2.get_extra_info("peername") == (LOCAL, f.port)
+            assert oc2.get_extra_info("peername") == (LOCAL, port_of(srv))
         assert oc.is_closing()
         await oc.wait_closed()
 
@@ -170,7 +174,7 @@ async def test_tunnel_that_fails_closes_what_is_below(key, ctx):
 
 
 async def test_tunnel_needs_the_channels_of_one_open_flow(ctx):
-    (_, ic, oc), (_, ic2, oc2) = memory_pair()
+    (_, ic, oc), (_, _, oc2) = memory_pair()
     channel: Any = "a channel"
     with pytest.raises(TypeError, match="ic and oc must be the channels of a flow"):
         await conduit.connect(client.TLSTunnel("h", channel, channel), ctx=ctx)
@@ -502,8 +506,7 @@ async def test_one_that_is_cancelled_does_not_stop_the_others(key, ctx, loaded):
     async with conduit.listen(tls(key), hello) as srv:
         first = asyncio.ensure_future(visit(srv.endps[0], ctx))
         second = asyncio.ensure_future(visit(srv.endps[0], ctx))
-        while not loaded:
-            await asyncio.sleep(0)
+        await until(lambda: bool(loaded))
         first.cancel()
         assert await second == "localhost None 0 False"
         assert len(loaded) == 1
@@ -605,7 +608,7 @@ async def test_facts_are_told_to_both_sides(key, certificates):
         tls_own_key=own, tls_authenticator=trust.ca(certificates.trusted), alpn="h2"
     )
     async with conduit.listen(tls(key), handler, ctx=ctx, client_auth="required") as srv:
-        async with conduit.connect(srv.endps[0], ctx=ctx) as (f, ic, oc):
+        async with conduit.connect(srv.endps[0], ctx=ctx) as (_, ic, oc):
             await ic.read()
             facts = oc.get_extra_info("tls")
             theirs, their_facts, their_peer = await served
@@ -805,14 +808,14 @@ async def test_what_has_no_tls_checks_nobody(socket_path):
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
 def version(request, monkeypatch) -> str:
     """Both versions: what a server speaks."""
-    make = openssl.contexts.server_context
+    make = contexts.server_context
 
     def server_context(settings, key):
         context = make(settings, key)
         context.maximum_version = ssl.TLSVersion[request.param.replace(".", "_")]
         return context
 
-    monkeypatch.setattr(openssl.contexts, "server_context", server_context)
+    monkeypatch.setattr(contexts, "server_context", server_context)
     return str(request.param)
 
 
@@ -995,9 +998,26 @@ async def test_nobody_there(ctx):
 
 async def test_silent_peer_runs_into_the_limit(ctx):
     async def silent(f, ic, oc):
-        await oc.wait_closed()
+        await ic.read()
 
     async with conduit.listen(server.TCP(0, ip=LOCAL), silent) as srv:
         target = client.TLS("localhost", LOCAL, port_of(srv))
         with pytest.raises(conduit.ConnectTimeout, match=r"within 0\.05 s"):
             await visit(target, ctx, timeout=0.05)
+
+
+async def test_a_failed_handshake_is_told_before_the_flow_is_closed(key):
+    """Its place is given back only when it is closed."""
+    told: asyncio.Queue[tuple[BaseException, int]] = asyncio.Queue()
+
+    def on_exn(error):
+        told.put_nowait((error, srv.active))
+
+    async with conduit.listen(tls(key), hello, on_exn=on_exn, max_active=1) as srv:
+        with BareClient(tcp_endp(srv)) as bare:
+            await bare.say(b"GET / HTTP/1.1\r\n\r\n")
+            error, active = await asyncio.wait_for(told.get(), 0.9)  # it lingers for a second
+            assert isinstance(error, conduit.TLSError)
+            assert active == 1
+            await until(lambda: srv.active == 0)
+        await until(lambda: srv.active == 0)

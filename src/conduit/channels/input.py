@@ -70,7 +70,8 @@ class Input:
         if n == 0:
             return b""
         if not wire.buffer:
-            if not wire.ended:
+            # As `ended`, without the cost of a call.
+            if not (wire.eof or wire.closing or wire.lost or wire.exception is not None):
                 # As Wire.wait, without the cost of another coroutine.
                 try:
                     await wire.expect(1)
@@ -99,8 +100,18 @@ class Input:
             if wire.ended:
                 wire.check_failure()
                 raise IncompleteReadError(wire.take(sys.maxsize), n)
-            await wire.wait(n)
-        return wire.take(n) if n else b""
+            try:
+                await wire.expect(n)
+            finally:
+                wire.reader = None
+        if not n:
+            return b""
+        buffer = wire.buffer
+        if type(buffer) is bytes and len(buffer) == n and not wire.reading_paused:
+            # As `take`, without the cost of a call.
+            wire.buffer = b""
+            return buffer
+        return wire.take(n)
 
     async def readuntil(self, separator: bytes | tuple[bytes, ...] = b"\n") -> bytes:
         """Read up to and with `separator`.
@@ -122,6 +133,8 @@ class Input:
         searched = start = end = 0
         while True:
             buffer = wire.buffer
+            if type(buffer) is memoryview:
+                wire.buffer = buffer = bytes(buffer)
             size = len(buffer)
             if size - searched >= shortest:
                 start, end = _first_match(buffer, separators, searched)
@@ -157,7 +170,7 @@ class Input:
         except LimitOverrunError as error:
             wire = self._wire
             # consumed is where the newline is, or how far there is none.
-            found = wire.buffer.startswith(b"\n", error.consumed)
+            found = bytes(wire.buffer[error.consumed : error.consumed + 1]) == b"\n"
             wire.take(error.consumed + 1 if found else sys.maxsize)
             raise ValueError(error.args[0]) from error
 

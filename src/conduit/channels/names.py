@@ -23,11 +23,11 @@ _UCRED = struct.Struct("iII")  # struct ucred, unix(7)
 def extra_info(transport: asyncio.BaseTransport, name: str, default: Any) -> Any:
     """`transport.get_extra_info`, with IPv4 peers as IPv4, and "peercred" added."""
     if name == "peercred":
-        credentials = _peer_credentials(transport.get_extra_info("socket"))
+        credentials = peer_credentials(transport.get_extra_info("socket"))
         return default if credentials is None else credentials
     try:
         value = transport.get_extra_info(name, default)
-    except (OSError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         # uvloop asks the socket only now, and it may be closed.
         return default
     if value is None:
@@ -45,9 +45,10 @@ def unmapped(address: Any) -> Any:
             return address
 
 
-def _peer_credentials(sock: Any) -> PeerCredentials | None:
+def peer_credentials(sock: Any) -> PeerCredentials | None:
+    """Who is at the other end of a Unix socket; None for other sockets and systems."""
     option = getattr(socket, "SO_PEERCRED", None)
-    if option is None or sock is None or sock.family != socket.AF_UNIX:
+    if option is None or sock is None or not _is_unix(sock):
         return None
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size)
@@ -55,6 +56,19 @@ def _peer_credentials(sock: Any) -> PeerCredentials | None:
         # Closed; uvloop's descriptor is -1 then.
         return None
     return PeerCredentials(*_UCRED.unpack(raw))
+
+
+def _is_unix(sock: Any) -> bool:
+    """Whether it is a Unix socket: one of vsock is called so, for loops know of no vsock."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        return False
+    domain = getattr(socket, "SO_DOMAIN", None)
+    if domain is None:
+        return True
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, domain) == socket.AF_UNIX)
+    except (OSError, ValueError):
+        return True  # closed: nothing is asked of it
 
 
 def unacknowledged(transport: asyncio.BaseTransport) -> int:
@@ -65,7 +79,7 @@ def unacknowledged(transport: asyncio.BaseTransport) -> int:
     sock = transport.get_extra_info("socket")
     if sock is None:
         return 1
-    if sock.family == getattr(socket, "AF_UNIX", None):
+    if _is_unix(sock):
         return 0
     try:
         import fcntl

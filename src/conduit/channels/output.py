@@ -120,7 +120,9 @@ class Output:
 
         name: "socket", "peername", "sockname" (an IPv4 peer of a dual-stack socket appears as
         IPv4), or "peercred": the `PeerCredentials` (pid, uid, gid) of the process at the other end
-        of a Unix socket, on systems that tell. default: returned for what is not known.
+        of a Unix socket, on systems that tell. Of a flow with TLS also "tls" (all of its facts),
+        "tls_version", "alpn", "sni", "peer_certificate", "peer_chain" and "resumed"; and asyncio's
+        "cipher", "peercert", "ssl_object". default: returned for what is not known.
         """
         return extra_info(self._wire.transport, name, default)
 

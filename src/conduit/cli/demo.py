@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import TypeAlias, TypeVar, cast
 
@@ -23,16 +24,52 @@ from conduit import UnsupportedTransport, client, endp, server, testing
 from .._fields import name_of
 from ..transports import vchan
 from .exchange import Exchange, Target, reason_of
+from .papers import NAME, Papers, issue
 from .report import JSONLines, Report, Row, Table
 
 Mode: TypeAlias = server.Mode | endp.Endp
 Forms: TypeAlias = Callable[[endp.Endp], list[Target]]
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way to be reached, and what makes the ways to reach it of the endpoint that it is at.
+
+    papers: for TLS. mutual: whether the client must show a certificate as well.
+    """
+
+    mode: Mode
+    forms: Forms
+    papers: Papers | None = None
+    mutual: bool = False
+
+    @property
+    def ctx(self) -> conduit.Context | None:
+        """What both sides know of each other."""
+        if self.papers is None:
+            return None
+        return self.papers.mutual if self.mutual else self.papers.ctx
+
+    @property
+    def name(self) -> str:
+        """What it is called in the report; the files of the demo are not worth their room."""
+        name = repr(self.mode)
+        if self.papers is not None:
+            key = self.papers.key
+            shown = f"{key.crt_file!r}, {key.key_file!r}, password=None"
+            name = name.replace(shown, "crt, key, None")
+        return f"{name} with client_auth='required'" if self.mutual else name
+
+
 _SECONDS_TO_SAY_NO = 5.0
 
 # The system's own limits on a Unix path are about 100 bytes.
 _LONGEST_DIRECTORY = 60
+
+# Of vsock: the context identifier of a machine for itself, and what lets the system choose a port.
+_THIS_MACHINE = 1
+_ANY_PORT = 2**32 - 1
 
 # How long a handler may go on when its row is done.
 _DRAIN = 2.0
@@ -93,8 +130,9 @@ class _Demo:
             self._no_localhost = await _lack_of_localhost()
             self._domid = await _domid()
             exchange = Exchange(self._size)
-            for mode, forms in self._modes():
-                await self._serve(mode, forms, exchange)
+            for way in self._plain():
+                await self._serve(way, exchange)
+            await self._try_tls(exchange)
             await self._ask_for_the_rest()
         except asyncio.CancelledError:
             if self._signal is None:
@@ -119,55 +157,65 @@ class _Demo:
 
     # What there is.
 
-    def _modes(self) -> Iterator[tuple[Mode, Forms]]:
-        """Every way to be reached, each with what makes the ways to reach it there."""
+    def _plain(self) -> Iterator[_Way]:
+        """Every way to be reached without TLS."""
         unix = os.path.join(self._directory, "s")
         abstract = f"@conduit-{os.getpid()}"
-        yield server.TCP(0, ip="127.0.0.1"), _both
-        yield server.TCP(0, ip="::1"), _both
-        yield server.TCP(0), _by_every_family_and_name
-        yield endp.TCP("127.0.0.1", 0), _as_it_is
-        yield server.TCP(server.Socket(_bound_socket())), _both
-        yield server.ListeningSocket(_bound_socket(listening=True)), _both
-        yield server.UnixDomainSocket(unix), _both
-        yield endp.UnixDomainSocket(unix), _as_it_is
-        yield server.UnixDomainSocket(abstract), _both
-        yield cast("Mode", testing.Memory("demo")), _as_it_is
+        yield _Way(server.TCP(0, ip="127.0.0.1"), _both)
+        yield _Way(server.TCP(0, ip="::1"), _both)
+        yield _Way(server.TCP(0), _by_every_family_and_name)
+        yield _Way(endp.TCP("127.0.0.1", 0), _as_it_is)
+        yield _Way(server.TCP(server.Socket(_bound_socket())), _both)
+        yield _Way(server.ListeningSocket(_bound_socket(listening=True)), _both)
+        yield _Way(server.UnixDomainSocket(unix), _both)
+        yield _Way(endp.UnixDomainSocket(unix), _as_it_is)
+        yield _Way(server.UnixDomainSocket(abstract), _both)
+        yield _Way(server.Handover(abstract, server.TCP(0, ip="127.0.0.1")), _both)
+        yield _Way(cast("Mode", testing.Memory("demo")), _as_it_is)
+        yield _Way(server.Vsock(_THIS_MACHINE, _ANY_PORT), _both)
         # A domain can be its own peer.
-        yield server.VchanDirect(self._domid, "demo"), _both
-        yield server.VchanDomainSocket("demo", "demo"), _both
+        yield _Way(server.VchanDirect(self._domid, "demo"), _both)
+        yield _Way(server.VchanDomainSocket("demo", "demo"), _both)
+        yield _Way(server.Systemd(), _both)
+        yield _Way(server.Launchd("demo"), _both)
+
+    async def _try_tls(self, exchange: Exchange) -> None:
+        """Everything with TLS, for which there have to be certificates."""
+        try:
+            papers = await issue(self._directory)
+        except ImportError as error:
+            for name in ("TLS", "OpenSSL", "TLSOver"):
+                self._miss(f"server.{name}", f"server.{name}", str(error))
+            self._miss("", "client.TLSTunnel", str(error))
+            return
+        for way in self._secured(papers):
+            await self._serve(way, exchange)
+
+    def _secured(self, papers: Papers) -> Iterator[_Way]:
+        """Every way to be reached by TLS."""
+        key = papers.key
+        files = key.crt_file, key.key_file, key.password
+        tls = server.TLS(*files, 0, ip="127.0.0.1")
+        unix = server.UnixDomainSocket(os.path.join(self._directory, "s"))
+        yield _Way(tls, _both, papers)
+        yield _Way(tls, _both, papers, mutual=True)
+        yield _Way(server.OpenSSL(*files, 0, ip="127.0.0.1"), _by_openssl, papers)
+        yield _Way(server.TLSOver(unix, *files), _both, papers)
+        yield _Way(server.TLSOver(tls, *files), _both, papers)
 
     async def _ask_for_the_rest(self) -> None:
         """The addresses that no transport carries yet: let the library say so."""
         files = "server.pem", "server.key", None
-        at = "localhost", "127.0.0.1", 443
-        below = server.UnixDomainSocket(os.path.join(self._directory, "below"))
         modes: list[Mode] = [
-            server.TLS(*files, 0),
-            server.OpenSSL(*files, 0),
-            server.TLSOver(below, *files),
             server.TLSNative(*files, 0),
-            server.Vsock(1, 9999),
-            server.Systemd(),
-            server.Launchd("demo"),
         ]
-        left, right = testing.memory_pair()
-        try:
-            targets: list[Target] = [
-                client.TLS(*at),
-                client.OpenSSL(*at),
-                client.TLSOver(at[0], client.UnixDomainSocket(below.file)),
-                client.TLSTunnel(at[0], left.ic, left.oc),
-                client.TLSNative(*at),
-                client.Vsock(1, 9999),
-            ]
-            for mode in modes:
-                await self._expect_to_miss(mode, lambda mode: conduit.listen(mode, _nobody))
-            for target in targets:
-                await self._expect_to_miss(target, conduit.connect)
-        finally:
-            left.oc.transport.abort()
-            right.oc.transport.abort()
+        targets: list[Target] = [
+            client.TLSNative(NAME, "127.0.0.1", 443),
+        ]
+        for mode in modes:
+            await self._expect_to_miss(mode, lambda mode: conduit.listen(mode, _nobody))
+        for target in targets:
+            await self._expect_to_miss(target, conduit.connect)
 
     async def _expect_to_miss(
         self, address: T, use: Callable[[T], AbstractAsyncContextManager[object]]
@@ -177,7 +225,7 @@ class _Demo:
             async with asyncio.timeout(_SECONDS_TO_SAY_NO), use(address):
                 reason = "this works, but the demo does not try it"
         except UnsupportedTransport as error:
-            self._miss("", name, error, repr(address))
+            self._miss("", name, error, address)
             return
         except Exception as error:
             reason = reason_of(error)
@@ -185,21 +233,26 @@ class _Demo:
 
     # What comes of it.
 
-    async def _serve(self, mode: Mode, forms: Forms, exchange: Exchange) -> None:
+    async def _serve(self, way: _Way, exchange: Exchange) -> None:
         """Serve in one way, and connect in every form."""
-        name = repr(mode)
-        lack = self._lack_of(mode)
+        name = way.name
+        lack = self._lack_of(way.mode)
         if lack:
             self._miss(name, name, lack)
             return
         async with AsyncExitStack() as stack:
             try:
                 listening = conduit.listen(
-                    mode, exchange.serve, on_exn=exchange.failed, drain=_DRAIN
+                    way.mode,
+                    exchange.serve,
+                    ctx=way.ctx,
+                    on_exn=exchange.failed,
+                    drain=_DRAIN,
+                    client_auth="required" if way.mutual else "none",
                 )
                 srv = await stack.enter_async_context(listening)
             except UnsupportedTransport as error:
-                self._miss(name, name, error, name)
+                self._miss(name, name, error, way.mode)
                 return
             except Exception as error:
                 reason = reason_of(error)
@@ -207,20 +260,43 @@ class _Demo:
                 return
             where = srv.endps[0]
             self._report.serving(name, repr(where))
-            for target in forms(where):
-                await self._connect(target, name, exchange)
+            for target in way.forms(where):
+                await self._connect(target, name, exchange, way.ctx)
+            if isinstance(way.mode, server.TLS) and not way.mutual:
+                await self._connect_through_a_tunnel(where, name, exchange, way.ctx)
 
-    async def _connect(self, target: Target, server: str, exchange: Exchange) -> None:
-        name = repr(target)
+    async def _connect(
+        self,
+        target: Target,
+        server: str,
+        exchange: Exchange,
+        ctx: conduit.Context | None,
+        name: str = "",
+    ) -> None:
+        name = name or repr(target)
         lack = self._lack_of(target)
         if lack:
             self._miss(server, name, lack)
             return
         self._report.trying(name)
         try:
-            self._add(await exchange.connect(target, server))
+            self._add(await exchange.connect(target, server, name, ctx))
         except UnsupportedTransport as error:
-            self._miss(server, name, error, name)
+            self._miss(server, name, error, target)
+
+    async def _connect_through_a_tunnel(
+        self, at: endp.Endp, server: str, exchange: Exchange, ctx: conduit.Context | None
+    ) -> None:
+        """Connect to what is below TLS, and begin TLS over these channels."""
+        name = f"client.TLSTunnel('{NAME}', ic, oc)"
+        assert isinstance(at, endp.TLS)
+        try:
+            _, ic, oc = await conduit.connect(at.endp)
+        except Exception as error:
+            reason = reason_of(error)
+            self._add(Row(server=server, address=name, state="failed", reason=reason))
+            return
+        await self._connect(client.TLSTunnel(NAME, ic, oc), server, exchange, ctx, name)
 
     def _lack_of(self, address: Mode | Target) -> str:
         """What the host lacks for an address, in words; empty if it lacks nothing known."""
@@ -229,10 +305,12 @@ class _Demo:
         return self._no_ipv6 if isinstance(getattr(address, "ip", None), IPv6Address) else ""
 
     def _miss(
-        self, server: str, address: str, why: str | UnsupportedTransport, said: str = ""
+        self, server: str, address: str, why: str | UnsupportedTransport, said: object = None
     ) -> None:
-        # The library begins with the address it speaks of, which is shown already.
-        reason = str(why).removeprefix(f"{said}: ")
+        reason = str(why)
+        for prefix in (f"{said!r}: ", f"{said}: ", f"cannot serve {said}: "):
+            # The library begins with the address it speaks of, which is shown already.
+            reason = reason.removeprefix(prefix)
         self._add(Row(server=server, address=address, state="missing", reason=reason))
 
     def _add(self, row: Row) -> None:
@@ -250,6 +328,13 @@ def _as_it_is(at: endp.Endp) -> list[Target]:
 def _both(at: endp.Endp) -> list[Target]:
     """As an address of a client, and as the endpoint."""
     return [conduit.endp_to_client(at), at]
+
+
+def _by_openssl(at: endp.Endp) -> list[Target]:
+    """By the stack that the address names, whichever one is the usual one."""
+    assert isinstance(at, endp.TLS)
+    assert isinstance(at.endp, endp.TCP)
+    return [client.OpenSSL(at.host, at.endp.ip, at.endp.port)]
 
 
 def _by_every_family_and_name(at: endp.Endp) -> list[Target]:

@@ -9,7 +9,7 @@ import time
 from typing import TypeAlias, cast
 
 import conduit
-from conduit import Input, Output, client, endp, flow
+from conduit import Input, Output, client, endp, events, flow
 
 from .report import Row
 
@@ -74,10 +74,13 @@ class Exchange:
         """The `on_exn` of a server: it did not come to its handler."""
         _tell(self._served, error)
 
-    async def connect(self, target: Target, server: str) -> Row:
+    async def connect(
+        self, target: Target, server: str, name: str, ctx: conduit.Context | None = None
+    ) -> Row:
         """Connect, exchange and check.
 
-        target: where `serve` is the handler. server: what it is served by, for the row.
+        target: where `serve` is the handler. server, name: what it is served by, and what the
+        target is called, for the row. ctx: for connecting.
 
         Raises UnsupportedTransport for what cannot be connected to here; everything else that goes
         wrong is told in the row.
@@ -86,7 +89,7 @@ class Exchange:
         limit = asyncio.timeout(self._seconds)
         try:
             async with limit:
-                return await self._connect(target, server, served)
+                return await self._connect(target, server, name, ctx, served)
         except conduit.UnsupportedTransport:
             raise
         except Exception as error:
@@ -94,27 +97,50 @@ class Exchange:
             theirs = served.result() if served.done() else None
             if theirs is not None and theirs is not error:
                 reason += f"; on the server's side: {reason_of(theirs)}"
-            return Row(server=server, address=repr(target), state="failed", reason=reason)
+            return Row(server=server, address=name, state="failed", reason=reason)
 
     async def _connect(
-        self, target: Target, server: str, served: asyncio.Future[BaseException | None]
+        self,
+        target: Target,
+        server: str,
+        name: str,
+        ctx: conduit.Context | None,
+        served: asyncio.Future[BaseException | None],
     ) -> Row:
+        handshakes: list[events.Handshake] = []
+
+        def note(event: events.Event) -> None:
+            if isinstance(event, events.Handshake):
+                handshakes.append(event)
+
         started = time.perf_counter()
-        async with conduit.connect(target) as (f, ic, oc):
-            connected = time.perf_counter()
-            pieces = await _swap(ic, oc, self._to_server.data, len(self._to_client.data))
-            done = time.perf_counter()
-            self._to_client.check(pieces, "the client")
-            if (error := await served) is not None:
-                raise error
-            return Row(
-                server=server,
-                address=repr(target),
-                flow=repr(f),
-                connect_seconds=connected - started,
-                sent=len(self._to_server.data) + len(self._to_client.data),
-                transfer_seconds=done - connected,
-            )
+        with events.subscribe(note):
+            async with conduit.connect(target, ctx=ctx) as (f, ic, oc):
+                connected = time.perf_counter()
+                pieces = await _swap(ic, oc, self._to_server.data, len(self._to_client.data))
+                done = time.perf_counter()
+                self._to_client.check(pieces, "the client")
+                if (error := await served) is not None:
+                    raise error
+                return Row(
+                    server=server,
+                    address=name,
+                    flow=repr(f),
+                    connect_seconds=connected - started,
+                    sent=len(self._to_server.data) + len(self._to_client.data),
+                    transfer_seconds=done - connected,
+                    tls=_described(oc),
+                    # The server's own is told as well, and that of TLS below.
+                    handshake_seconds=next((e.seconds for e in handshakes if e.flow is f), None),
+                )
+
+
+def _described(oc: Output) -> str | None:
+    """What was agreed on, if there is TLS."""
+    facts = oc.get_extra_info("tls")
+    if facts is None:
+        return None
+    return f"{facts.version} {facts.cipher}{' resumed' if facts.resumed else ''}"
 
 
 def _tell(served: asyncio.Future[BaseException | None] | None, error: BaseException | None) -> None:

@@ -21,7 +21,9 @@ class Row:
     to, or served where it did not come to a connection. state: "ok"; "failed"; or "missing", if the
     host or this version lacks what it takes. flow: what `connect` gave. connect_seconds: how long
     that took. sent: how many bytes went, both ways together. transfer_seconds: how long that took.
-    reason: why it failed or what is missing.
+    tls: the version and the cipher suite, and "resumed" if a session was taken up; of TLS in TLS
+    those of the inner one. handshake_seconds: how long its handshake took, a part of
+    `connect_seconds`. reason: why it failed or what is missing.
     """
 
     server: str
@@ -31,6 +33,8 @@ class Row:
     connect_seconds: float | None = None
     sent: int | None = None
     transfer_seconds: float | None = None
+    tls: str | None = None
+    handshake_seconds: float | None = None
     reason: str | None = None
 
 
@@ -173,6 +177,10 @@ class Table(Report):
         self._rows.append(row)
         if row.state == "ok":
             self._print(self._passed(row))
+            if row.tls is not None:
+                took = _duration(row.handshake_seconds or 0.0)
+                text = f"{row.tls}, handshake {took}"
+                self._paragraph(text, indent=self._indent + 2, style=_DIM)
         elif row.state == "failed":
             self._failed(row)
 
@@ -311,5 +319,5 @@ def _speed(size: int, seconds: float) -> str:
     """How fast `size` bytes went; both ways count."""
     rate = size / seconds / 1_000_000 if seconds else 0.0
     if rate >= 999.5:
-        return f"{rate / 1000:.1f} GB/s"
+        return f"{rate / 1000:.1f} GB/s" if rate < 9950 else f"{rate / 1000:.0f} GB/s"
     return f"{rate:.0f} MB/s" if rate >= 9.95 else f"{rate:.1f} MB/s"

@@ -22,7 +22,7 @@ from .._resolve import resolved
 from .._target import to_client, to_server
 from ..channels import Wire, wire_of
 from ..context import Context
-from ..transports import Arrival, Attempts, Listener, ListenOptions, Triple
+from ..transports import Arrival, Attempts, Listener, ListenOptions, Shared, Triple
 from ..transports.bounded import BoundedTransport, BytesLike, as_bytes
 from .line import Faults, Line
 
@@ -89,6 +89,7 @@ class _FaultyTransport(BoundedTransport, Protocol):
         self._low, self._high = real.get_write_buffer_limits()
         self._out.held = self._writing_paused = wire.writing_paused
         wire.transport = self
+        wire.fd = -1
         wire.reading_paused = False
         # What the wire has and nobody has read goes through the faults as well.
         unread, wire.buffer = bytes(wire.buffer), b""
@@ -304,6 +305,15 @@ class _FaultyListener(Listener):
 
     def unpublish(self) -> None:
         self._real.unpublish()
+
+    def served(self, succeeded: Callable[[], None]) -> None:
+        self._real.served(succeeded)
+
+    def share(self) -> Shared:
+        return self._real.share()
+
+    def lend(self, lent: bool) -> None:
+        self._real.lend(lent)
 
     def close(self) -> None:
         self._real.close()

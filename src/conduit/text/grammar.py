@@ -46,13 +46,14 @@ SCHEMES: dict[str, Scheme] = {
     "tcp+fd": Scheme(_SERVE),
     "systemd": Scheme(_SERVE),
     "launchd": Scheme(_SERVE),
+    "handover": Scheme(_SERVE),
     "unknown": Scheme(frozenset(("endp",))),
 }
 
 TCP_SCHEMES = frozenset(("tcp", "tls", "openssl", "tls-native"))
 """The schemes that are TCP to a host, with TLS or without."""
 
-_INHERITED = frozenset(("fd", "tcp+fd", "systemd", "launchd"))
+_INHERITED = frozenset(("fd", "tcp+fd", "systemd", "launchd", "handover"))
 
 
 class Option(NamedTuple):
@@ -70,11 +71,12 @@ OPTIONS: dict[str, Option] = {
     "key": Option(_SERVE, tls=True, in_call=False),
     "password_env": Option(_SERVE, tls=True, in_call=False),
     "password_file": Option(_SERVE, tls=True, in_call=False),
+    "otherwise": Option(_SERVE, frozenset(("handover",)), in_call=False),
     "src": Option(frozenset(("client",)), TCP_SCHEMES),
     "alpn": Option(_CALL, tls=True),
     "backlog": Option(_SERVE, TCP_SCHEMES | _INHERITED | {"unix", "vsock"}),
-    "reuse_port": Option(_SERVE, TCP_SCHEMES),
-    "unix_mode": Option(_SERVE, frozenset(("unix",))),
+    "reuse_port": Option(_SERVE, TCP_SCHEMES | {"handover"}),
+    "unix_mode": Option(_SERVE, frozenset(("unix", "handover"))),
     "timeout": Option(_CALL),
     "keepalive": Option(_CALL, TCP_SCHEMES | _INHERITED),
     "ca": Option(_CALL, tls=True),

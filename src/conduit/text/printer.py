@@ -65,7 +65,9 @@ def to_text(address: Address) -> str:
     if over and isinstance(below, client.Host | endp.Host | endp.TCP):
         text = f"tls{text.removeprefix('tcp')}"
         over -= 1
-    text = f"{'tls+' * over}{text}{_options(address, names, own_name, keys)}"
+    otherwise = below.otherwise if isinstance(below, server.Handover) else None
+    first = [] if otherwise is None else [encode(to_text(otherwise), VALUE)]
+    text = f"{'tls+' * over}{text}{_options(address, names, own_name, keys, first)}"
     if len(text) > LONGEST:
         raise _no_text(address, f"would have a text of {len(text)} characters, over {LONGEST}")
     return text
@@ -88,6 +90,7 @@ def _options(
     names: list[str],
     own_name: str | None,
     keys: list[server.TLSOver | _ServerTLS],
+    otherwise: list[str],
 ) -> str:
     # What follows from the host is left out.
     while names and names[-1] == own_name:
@@ -99,6 +102,7 @@ def _options(
         variables.append(variable)
         files.append(file)
     lists = {
+        "otherwise": otherwise,
         "hostname": [encode(name, HOSTNAME) for name in names],
         "crt": [encode(key.crt_file, VALUE) for key in keys],
         "key": [encode(key.key_file, VALUE) for key in keys],
@@ -198,6 +202,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     endp.Unknown: lambda address: _opaque("unknown", address.reason),
     server.ListeningSocket: lambda address: f"fd:{_digits(address, address.fd)}",
     server.Systemd: lambda address: _opaque("systemd", address.name or ""),
+    server.Handover: lambda address: _opaque("handover", address.path),
     server.Launchd: lambda address: _opaque("launchd", address.name),
 }
 

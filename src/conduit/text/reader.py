@@ -209,8 +209,23 @@ def _other(parts: Parts, module: ModuleType) -> Any:
             return server.TCP(server.Socket(_descriptor(parts)))
         case "systemd":
             return parts.made(parts.at, server.Systemd, parts.value() or None)
+        case "handover":
+            return _handover(parts)
         case _:
             return parts.made(parts.at, server.Launchd, parts.value())
+
+
+def _handover(parts: Parts) -> server.Handover:
+    raw = parts.options.get("otherwise")
+    if raw is None:
+        return parts.made(parts.at, server.Handover, parts.value())
+    if not raw.value:
+        raise parts.mistake(raw.at, "otherwise is empty: leave it out, or say how to be reached")
+    # A text in a text, whose mistakes are told of itself.
+    inner = take_apart(coded(parts.text, *raw), "server", alone=True)
+    if inner.scheme == "handover":
+        raise parts.mistake(raw.at, "otherwise= is for when nothing is handed over")
+    return parts.made(raw.at, server.Handover, parts.value(), _server(inner))
 
 
 def _descriptor(parts: Parts) -> int:

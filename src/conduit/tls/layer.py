@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..channels import Wire
-from ..channels.wire import again
+from ..channels.state import again
 from ..errors import TLSError, TruncatedError
 from .engine import Engine
 from .facts import Facts
@@ -62,7 +62,8 @@ class TLSTransport(asyncio.Transport):
         self._closing = False
         self._paused = False
         self._choked = False
-        # Written, and not given to the engine yet: only while the wire below has enough.
+        # Written, and not given to the engine yet: only while the wire below has enough. What is
+        # left when the flow ends stays until that is told, as unsent.
         self._unencrypted: memoryview = _NOTHING
         self._facts: Facts | None = None
         above.connection_made(self)
@@ -74,7 +75,8 @@ class TLSTransport(asyncio.Transport):
         """Say hello, or wait for it, until both sides know each other.
 
         Raises TLSError, or what the flow below failed with. When it has failed or was cancelled,
-        the flow below is closed: in order after an alert for the peer, else at once.
+        the flow below is closed: at once, but after a TLSError in order, for the peer to hear why.
+        Whoever wants to see the end of that waits for it.
         """
         below = self.below
         early = below.carry(self)
@@ -89,13 +91,7 @@ class TLSTransport(asyncio.Transport):
                 self.eof_received()
             await handshaking
         except TLSError:
-            # The peer is told why, if there is anything to tell; it may take its time.
             below.close()
-            try:
-                await below.wait_closed()
-            except BaseException:
-                below.abort()
-                raise
             raise
         except BaseException:
             below.abort()
@@ -133,7 +129,7 @@ class TLSTransport(asyncio.Transport):
             self._choked = False
             if not self._paused:
                 self._resume()
-        if self._unencrypted:
+        if self._unencrypted and not self._closing:
             self._encrypt()
         if not self._unencrypted and not self.below.writing_paused and not self.above.lost:
             self.above.resume_writing()
@@ -148,7 +144,6 @@ class TLSTransport(asyncio.Transport):
     def fail(self, error: BaseException) -> None:
         """The flow below, itself a layer, has failed and is being closed."""
         self._closing = True
-        self._unencrypted = _NOTHING
         if self._handshaking is not None:
             self._end_handshake(again(error))
         else:
@@ -165,6 +160,7 @@ class TLSTransport(asyncio.Transport):
         self.above.connection_lost(exc)
         # Each would keep the other, and OpenSSL's memory, until garbage is collected.
         del self.above
+        self._unencrypted = _NOTHING
 
     # What the wire above asks for.
 
@@ -211,7 +207,6 @@ class TLSTransport(asyncio.Transport):
     def abort(self) -> None:
         """Close the flow below at once."""
         self._closing = True
-        self._unencrypted = _NOTHING
         if self.below.lost:
             self.below.loop.call_soon(self.above.connection_lost, None)
         else:
@@ -296,11 +291,14 @@ class TLSTransport(asyncio.Transport):
             self._send_answers()
             self._end_handshake(error)
             return
-        self._send_answers()
-        if done:
-            self._end_handshake(None)
-            # Whoever has finished may have gone on speaking.
-            self._take_in()
+        if not done:
+            self._send_answers()
+            return
+        self._end_handshake(None)
+        # Whoever has finished may have gone on speaking.
+        self._take_in(answers_later=True)
+        # After the task that waited has had its turn: what it writes first goes in the same packet.
+        self.below.loop.call_soon(self._send_answers)
 
     def _end_handshake(self, error: BaseException | None) -> None:
         handshaking, self._handshaking = self._handshaking, None
@@ -313,7 +311,7 @@ class TLSTransport(asyncio.Transport):
 
     # Data.
 
-    def _take_in(self) -> None:
+    def _take_in(self, answers_later: bool = False) -> None:
         """Decrypt what has come, and hand it up."""
         engine = self._engine
         try:
@@ -321,7 +319,7 @@ class TLSTransport(asyncio.Transport):
         except TLSError as error:
             self._fail(error)
             return
-        answers = engine.to_send()
+        answers = b"" if answers_later else engine.to_send()
         if answers:
             self.below.send(answers)
             if self.below.writing_paused and not self._choked:
@@ -348,7 +346,7 @@ class TLSTransport(asyncio.Transport):
             try:
                 engine.write(waiting[:_PIECE])
             except TLSError as error:
-                self._unencrypted = _NOTHING
+                self._unencrypted = waiting
                 self._fail(error)
                 return
             waiting = waiting[_PIECE:]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
 from .certificate import Certificate, DerError, Peer
+from .client_hello import HelloReader
 from .engine import ClientSettings, Engine, ServerSettings
 from .facts import Facts
 from .openssl_errors import tls_error
@@ -26,6 +27,9 @@ __all__ = ["OpenSSLEngine", "load_client", "load_server"]
 _PIECE = 64 * 1024
 _LARGEST_RECORD = 16 * 1024
 
+# A fatal alert in the clear (RFC 8446, 6.2).
+_UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
+
 
 class OpenSSLEngine(Engine):
     """An engine of either role.
@@ -39,9 +43,12 @@ class OpenSSLEngine(Engine):
         "_connection",
         "_incoming",
         "_outgoing",
+        "_pending",
+        "_read",
         "_said_all",
         "_trust",
         "_waiting",
+        "_write",
     )
 
     peer: Peer = "client"
@@ -56,6 +63,11 @@ class OpenSSLEngine(Engine):
     ) -> None:
         super().__init__()
         self._connection = connection
+        # Not SSLObject's own methods, which are in Python and add nothing.
+        inner = cast("Any", connection)._sslobj
+        self._read: Callable[[int], bytes] = inner.read
+        self._write: Callable[[bytes | bytearray | memoryview], int] = inner.write
+        self._pending: Callable[[], int] = inner.pending
         self._incoming = incoming
         self._outgoing = outgoing
         self._trust = trust
@@ -97,10 +109,10 @@ class OpenSSLEngine(Engine):
         if self.ended:
             return b""
         pieces: list[bytes] = []
-        connection, incoming = self._connection, self._incoming
+        read, incoming = self._read, self._incoming
         while True:
             try:
-                data = connection.read(_LARGEST_RECORD)
+                data = read(_LARGEST_RECORD)
             except ssl.SSLWantReadError:
                 if self._feed():
                     continue
@@ -119,14 +131,14 @@ class OpenSSLEngine(Engine):
                 break
             pieces.append(data)
             # To ask once more than there is something would cost an exception.
-            if not incoming.pending and not connection.pending() and not self._feed():
+            if not incoming.pending and not self._pending() and not self._feed():
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
         try:
-            self._connection.write(data)
+            self._write(data)
         except ssl.SSLError as error:
             raise self._error(error) from error
 
@@ -230,7 +242,10 @@ class ClientEngine(OpenSSLEngine):
         self._kept = key is None
         context, self._checks_name = credentials.context_for(hostname)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = None if key is None else credentials.sessions.take(key)
+        earlier = None if key is None else credentials.sessions.take(key)
+        session = None if earlier is None else earlier.session
+        if session is not None and not session.has_ticket:
+            session = None
         try:
             connection = context.wrap_bio(
                 incoming, outgoing, server_hostname=hostname or None, session=session
@@ -250,24 +265,19 @@ class ClientEngine(OpenSSLEngine):
     def read(self) -> bytes:
         """As of every engine; a session of TLS 1.3 has come by the time the server has spoken."""
         data = super().read()
-        if not self._kept and data:
+        if data and not self._kept:
             self._keep_session()
-            # One that has not come by now may never come: it is not looked for at each read.
-            self._kept = True
         return data
 
     def close_notify(self) -> None:
         """As of every engine."""
         if not self._kept:
-            # Perhaps nothing was read, or only will be: by then there may be a ticket.
             self._keep_session()
         super().close_notify()
 
     def _keep_session(self) -> None:
-        session = self._connection.session
-        if session is not None and session.has_ticket:
-            self._kept = True
-            self._credentials.sessions.keep(self._key, session)
+        self._kept = True
+        self._credentials.sessions.keep(self._key, self._connection)
 
     def _check_peer(self) -> None:
         super()._check_peer()
@@ -280,12 +290,30 @@ class ClientEngine(OpenSSLEngine):
 class ServerEngine(OpenSSLEngine):
     """The engine of the side that was connected to."""
 
-    __slots__ = ()
+    __slots__ = ("_hello", "_refused")
 
     def __init__(self, context: ssl.SSLContext, trust: Trust | None) -> None:
+        self._hello: HelloReader | None = HelloReader()
+        self._refused = False
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         connection = context.wrap_bio(incoming, outgoing, server_side=True)
         super().__init__(connection, incoming, outgoing, trust, None)
+
+    def receive(self, data: bytes | bytearray | memoryview) -> None:
+        """As of every engine; a hello is held back until it is whole."""
+        if self._hello is None:
+            super().receive(data)
+        elif self._hello.feed(data):
+            hello, self._hello = self._hello, None
+            self._refused = not hello.server_name.isascii()
+            super().receive(bytes(hello.received))
+
+    def handshake(self) -> bool:
+        """As of every engine; a client that asks for what can be no name is refused."""
+        if self._refused:
+            self._outgoing.write(_UNRECOGNIZED_NAME)
+            raise TLSError("the client asks for a name that is not in ASCII")
+        return super().handshake()
 
     @property
     def sni(self) -> str | None:
@@ -320,7 +348,9 @@ class Client:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
-        self.sessions: Sessions[ssl.SSLSession] = Sessions()
+        # Of connections, not of their sessions: to read one takes as long as half a handshake, and
+        # most are never taken up again.
+        self.sessions: Sessions[ssl.SSLObject] = Sessions()
         self._checking: ssl.SSLContext | None = None
         self._lax: ssl.SSLContext | None = None
         if settings.ssl_ctx is not None and settings.own_key is not None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 S = TypeVar("S")
 
-MOST_SESSIONS = 256
+MOST_SESSIONS = 128
 
 
 class Sessions(Generic[S]):

@@ -8,8 +8,9 @@ point in the group `conduit.transports`, named by the full name of the address c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
@@ -19,6 +20,7 @@ from .base import (
     Listener,
     ListenOptions,
     Reloadable,
+    Shared,
     Transport,
     Triple,
 )
@@ -29,6 +31,7 @@ __all__ = [
     "ListenOptions",
     "Listener",
     "Reloadable",
+    "Shared",
     "Transport",
     "Triple",
     "connect",
@@ -41,19 +44,16 @@ _TABLE = {
     "Host": "conduit.transports.tcp",
     "UnixDomainSocket": "conduit.transports.unix",
     "ListeningSocket": "conduit.transports.inherited",
+    "Vsock": "conduit.transports.vsock",
+    "Systemd": "conduit.transports.systemd",
+    "Launchd": "conduit.transports.launchd",
+    "Handover": "conduit.transports.handover",
     "Several": "conduit.transports.several",
     "VchanDirect": "conduit.transports.vchan",
     "VchanDomainSocket": "conduit.transports.vchan",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),
-}
-
-# What can be said already and not be reached yet.
-_MISSING = {
-    "Vsock": "vsock",
-    "Systemd": "socket activation by systemd",
-    "Launchd": "socket activation by launchd",
 }
 
 _ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")
@@ -70,9 +70,16 @@ def register(address: type, transport: Transport) -> None:
     _known[address] = transport
 
 
-async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
+def connect(target: object, ctx: Context, attempts: Attempts) -> Coroutine[Any, Any, Triple]:
     """Connect by the transport of `target`. Raises UnsupportedTransport where there is none."""
-    transport = _known.get(type(target)) or await _find(type(target), target)
+    transport = _known.get(type(target))
+    if transport is None:
+        return _connect_first(target, ctx, attempts)
+    return transport.connect(target, ctx, attempts)
+
+
+async def _connect_first(target: object, ctx: Context, attempts: Attempts) -> Triple:
+    transport = await _find(type(target), target)
     return await transport.connect(target, ctx, attempts)
 
 
@@ -93,10 +100,6 @@ async def _find(kind: type, address: object) -> Transport:
 
 
 def _built_in(name: str, address: object) -> Transport:
-    if name in _MISSING:
-        raise UnsupportedTransport(
-            f"{address!r}: this version of conduit has no {_MISSING[name]} yet"
-        )
     if name not in _TABLE:
         raise AddressError(f"{address!r} is a part of an address, no address by itself")
     return cast("Transport", import_module(_TABLE[name]))

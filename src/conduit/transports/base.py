@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ..channels import Input, Output
 from ..context import Context
 from ..endp import Endp
+from ..errors import UnsupportedTransport
 from ..flow import Flow
 from ..tls.keys import OwnKey
 
@@ -64,8 +65,17 @@ class Arrival(ABC):
         """Make channels of it.
 
         on_closed: called when the flow is closed and has given back what it held; not when this
-        raises. Raises what a handshake raises; then, and when it is cancelled, all is closed.
+        raises. Raises what a handshake raises; then, and when it is cancelled, all is closed, or
+        will be when `finish` returns.
         """
+
+    async def finish(self) -> None:
+        """Wait for the end of what `open` has begun to close when it raised.
+
+        So an error can be told at once, though the peer may take its time to hear of it. Cancelled,
+        it closes what is left at once.
+        """
+        return
 
     @abstractmethod
     def discard(self) -> None:
@@ -86,6 +96,18 @@ class Reloadable(ABC):
 
         Raises OSError or a ConduitError if that fails; then all stays as it was.
         """
+
+
+class Shared(NamedTuple):
+    """A listening socket that another process may serve, too.
+
+    fd: its descriptor. file: the absolute path of a Unix socket that its server unlinks in the end,
+    and `identity` its device and inode; None for all others.
+    """
+
+    fd: int
+    file: str | None = None
+    identity: tuple[int, int] | None = None
 
 
 class Listener(ABC):
@@ -115,6 +137,21 @@ class Listener(ABC):
 
     def unpublish(self) -> None:
         """Take away the name by which clients come here, if it is ours, before the last accepts."""
+        return
+
+    def served(self, succeeded: Callable[[], None]) -> None:
+        """The server accepts from now on.
+
+        succeeded: to be called, once, when another process serves instead; the server ends then.
+        """
+        return
+
+    def share(self) -> Shared:
+        """What another process needs to serve it as well. Raises UnsupportedTransport for none."""
+        raise UnsupportedTransport(f"{self.endp} is no socket, which could be handed over")
+
+    def lend(self, lent: bool) -> None:
+        """Another process may own the name by which clients come here: leave it, if `lent`."""
         return
 
     @abstractmethod

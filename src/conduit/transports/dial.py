@@ -52,16 +52,18 @@ async def dial(
                 raise OSError(
                     error.errno, f"cannot connect from src={source}: {error.strerror}"
                 ) from error
-        await _connect(sock, _sockaddr(ip, port))
+        await connect_socket(sock, _sockaddr(ip, port))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _connect(
-    sock: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]
+async def connect_socket(
+    sock: socket.socket,
+    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, int],
 ) -> None:
+    """Connect a non-blocking socket. Raises OSError as connect(2)."""
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
         await loop.sock_connect(sock, address)  # its usual loop has no add_writer

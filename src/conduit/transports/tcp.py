@@ -6,13 +6,12 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from ipaddress import ip_address
-from typing import NamedTuple
+from ipaddress import IPv4Address, ip_address
+from typing import Any, NamedTuple
 
-from .. import _lookup, client, endp, events, flow, server
-from .._fields import unchecked
+from .. import _lookup, client, endp, events, server
 from .._hostnames import ascii_host
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
@@ -22,16 +21,22 @@ from .base import Attempts, Listener, ListenOptions, Triple
 from .dial import check_zone, dial, zone_of
 from .keepalive import keep_alive
 from .race import interleaved, no_answer, race
-from .sockets import SocketListener, ip_and_port
+from .sockets import SocketListener, ip_and_port, tcp_endp, tcp_flow
 
 # How often a free port is looked for that is free on every address to listen on.
 _PORT_TRIES = 16
 
 
-async def connect(target: client.TCP | client.Host, ctx: Context, attempts: Attempts) -> Triple:
+def connect(
+    target: client.TCP | client.Host, ctx: Context, attempts: Attempts
+) -> Coroutine[Any, Any, Triple]:
     """Connect to an IP address, or to that of the addresses of a name which answers first."""
     if isinstance(target, client.TCP):
-        return await _open(unchecked(endp.TCP, ip=target.ip, port=target.port), ctx, None)
+        return _open(tcp_endp(target.ip, target.port), ctx, None)
+    return _connect_to_name(target, ctx, attempts)
+
+
+async def _connect_to_name(target: client.Host, ctx: Context, attempts: Attempts) -> Triple:
     origin = endp.Host(target.name, target.port)
     found = await _resolve(origin, attempts)
     if len(found) > 1:
@@ -122,7 +127,8 @@ async def _flow_over(reached: _Reached, ctx: Context) -> Triple:
     except BaseException:
         sock.close()
         raise
-    wire.flow = flow.TCP(fd, where.ip, where.port, origin=origin)
+    wire.fd = fd
+    wire.flow = tcp_flow(fd, where.ip, where.port, origin)
     return Triple(wire.flow, *pair(wire))
 
 
@@ -131,20 +137,42 @@ async def _open(where: endp.TCP, ctx: Context, origin: endp.Endp | None) -> Trip
     if events.observers:
         events.emit(events.Attempt(where))
     ip, port = where.ip, where.port
-    source = ctx.src_for(ip)
-    if source is not None or zone_of(ip) is not None:
+    source = ctx.src_for(ip) if ctx.src else None
+    if source is not None or (type(ip) is not IPv4Address and zone_of(ip) is not None):
         sock = await dial(ip, port, source, ctx.keepalive)
         return await _flow_over(_Reached(sock, where, origin or where), ctx)
-    check_zone(ip)
     loop = asyncio.get_running_loop()
     wire = Wire(loop, ctx.close_timeout)
     # The loop's own way costs least.
-    transport, _ = await loop.create_connection(lambda: wire, str(ip), port)
+    transport, _ = await loop.create_connection(lambda: wire, _written(ip), port)
     sock = transport.get_extra_info("socket")
     if ctx.keepalive is not None:
         keep_alive(sock, ctx.keepalive)
-    wire.flow = flow.TCP(sock.fileno(), ip, port, origin=origin or where)
+    wire.fd = fd = sock.fileno()
+    wire.flow = tcp_flow(fd, ip, port, origin or where)
     return Triple(wire.flow, *pair(wire))
+
+
+def _written(ip: IPAddress) -> str:
+    """As `str`, which costs as much as a tenth of all that a connection does.
+
+    Raises AddressError for a zone that is missing.
+    """
+    # By identity, for neither `hash` nor `==` of an address is any cheaper; addresses that come
+    # from text are the same object each time.
+    known = _texts.get(id(ip))
+    if known is not None and known[0] is ip:
+        return known[1]
+    check_zone(ip)
+    text = str(ip)
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+    _texts[id(ip)] = ip, text
+    return text
+
+
+_MOST_TEXTS = 1024
+_texts: dict[int, tuple[IPAddress, str]] = {}
 
 
 async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
@@ -152,7 +180,7 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     name, port = target.name, target.port
     try:
         # Not by getaddrinfo, which forgets the zone.
-        return [unchecked(endp.TCP, ip=ip_address(name), port=port)]
+        return [tcp_endp(ip_address(name), port)]
     except ValueError:
         pass
     started = asyncio.get_running_loop().time()
@@ -171,7 +199,7 @@ async def _resolve(target: endp.Host, attempts: Attempts) -> list[endp.TCP]:
     found = dict.fromkeys(ip_and_port(info[4]) for info in infos)
     if not found:
         raise ResolutionError(f"cannot resolve {name!r}: it has no address")
-    return [unchecked(endp.TCP, ip=ip, port=port) for ip, port in found]
+    return [tcp_endp(ip, port) for ip, port in found]
 
 
 def _bind_all(port: int, options: ListenOptions) -> socket.socket:

@@ -7,8 +7,8 @@ import copy
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Generator, Hashable, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable
+from types import TracebackType
 from typing import TypeAlias, cast, get_args
 
 from .. import client, endp, events, flow, server
@@ -32,7 +32,7 @@ from ..tls.library import TLSLibrary, stack_of, tls_library
 from ..tls.trust import Trust
 from . import connect as connect_below
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Shared, Triple
 
 ClientTLS: TypeAlias = (
     client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
@@ -48,7 +48,7 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
     hostname = target.hostname
     if isinstance(target, client.TLSTunnel):
         check_usable(target.ic, target.oc, what=str(target))
-    with naming(str(target)):
+    with naming(target):
         name = asked(hostname)
         credentials = await client_credentials(ctx, _library_for(target))
     if isinstance(target, client.TLSTunnel):
@@ -59,7 +59,7 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
         made = flow.Tunnel(
             hostname, target.ic, target.oc, origin=endp.TLSTunnel(hostname, target.ic, target.oc)
         )
-        return await secured(below, engine, ctx, lambda _: made, what=str(target))
+        return await secured(below, engine, ctx, lambda _: made, what=target)
     over = (
         target.client
         if isinstance(target, client.TLSOver)
@@ -69,7 +69,7 @@ async def connect(target: ClientTLS, ctx: Context, attempts: Attempts) -> Triple
     below = await connect_below(over, ctx, attempts)
     secure = flow_over(below.flow, hostname)
     # Of several endpoints it may be over, the one that answered.
-    what = str(secure.origin if isinstance(target, client.TLSOver) else target)
+    what = secure.origin if isinstance(target, client.TLSOver) else target
     return await secured(below, engine, ctx, lambda _: secure, what=what)
 
 
@@ -103,6 +103,10 @@ async def client_credentials(
     if own_key is None and ctx.ssl_ctx is None:
         # An ssl_ctx has had it since `init`.
         own_key = ctx.tls_own_key
+    key = (library, own_key)
+    known = ctx.tls_loaded.get(key)
+    if known is not None:
+        return cast("ClientCredentials", known)
     settings = ClientSettings(
         trust=_trust_of(ctx),
         own_key=own_key,
@@ -123,10 +127,6 @@ async def client_credentials(
             "the context has an ssl_ctx, which has its own protocols: give them to its "
             "set_alpn_protocols instead of alpn="
         )
-    key = (library, settings)
-    known = ctx.tls_loaded.get(key)
-    if known is not None:
-        return cast("ClientCredentials", known)
     # Those who need it at the same time wait for the same thread; none of them can cancel it.
     pending = (key, asyncio.get_running_loop())
     loading = ctx.tls_loaded.get(pending)
@@ -176,12 +176,14 @@ async def secured(
     ctx: Context,
     flow_of: Callable[[Engine], flow.Flow],
     *,
-    what: str,
+    what: object,
+    see_the_end: bool = True,
 ) -> Triple:
     """Do a handshake over a flow, and make the flow that stands over it.
 
     below: belongs to the result from now on, and is closed if this fails. flow_of: called with the
-    engine when the handshake is done. what: the address, for errors.
+    engine when the handshake is done. what: the address, or what `str` makes a text of, for
+    errors. see_the_end: whether to wait, if this fails, until the flow below is closed.
     """
     wire_below = wire_of(below.oc)
     started = time.perf_counter()
@@ -191,6 +193,8 @@ async def secured(
         await layer.handshake()
     except TLSError as error:
         error.args = (f"{what}: {error}", *error.args[1:])
+        if see_the_end:
+            await closed(wire_below)
         raise
     wire.flow = flow_of(engine)
     if not isinstance(wire.flow, flow.Tunnel):
@@ -201,6 +205,15 @@ async def secured(
     return Triple(wire.flow, *pair(wire))
 
 
+async def closed(wire: Wire) -> None:
+    """Wait until a flow that is being closed is gone; cancelled, drop what is left."""
+    try:
+        await wire.wait_closed()
+    except BaseException:
+        wire.abort()
+        raise
+
+
 def flow_over(lower: flow.Flow, host: str) -> flow.Flow:
     """The flow of TLS over another: the same, but for where it comes from."""
     origin = endp.TLS(host, lower.origin or endp.Unknown("a flow without an address"))
@@ -209,16 +222,31 @@ def flow_over(lower: flow.Flow, host: str) -> flow.Flow:
     return dataclasses.replace(lower, origin=origin)
 
 
-@contextmanager
-def naming(what: str) -> Generator[None]:
-    """Let our errors begin with the address that they are about."""
-    try:
-        yield
-    except ConduitError as error:
-        # A copy: others may wait for the same certificates, at other addresses.
-        fresh = copy.copy(error)
-        fresh.args = (f"{what}: {error}", *error.args[1:])
-        raise fresh from error
+class naming:
+    """Let our errors begin with the address that they are about.
+
+    what: the address, or what `str` makes a text of; only when there is an error.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: object) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ConduitError):
+            # A copy: others may wait for the same certificates, at other addresses.
+            fresh = copy.copy(error)
+            fresh.args = (f"{self._what}: {error}", *error.args[1:])
+            raise fresh from error
 
 
 def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False) -> None:
@@ -230,8 +258,7 @@ def check_usable(ic: Input, oc: Output, *, what: str, server_side: bool = False)
     that somebody else uses, ConnectionError for one that has ended, TLSError for input that nobody
     has read.
     """
-    given: tuple[object, object] = (ic, oc)
-    if not (isinstance(given[0], Input) and isinstance(given[1], Output)):
+    if not (isinstance(cast("object", ic), Input) and isinstance(cast("object", oc), Output)):
         raise TypeError(f"{what}: ic and oc must be the channels of a flow")
     wire = wire_of(oc)
     if wire_of(ic) is not wire:
@@ -292,7 +319,10 @@ async def listen(mode: ServerTLS, ctx: Context, options: ListenOptions) -> list[
             raise
         except OSError as error:
             # With the address, and still a FileNotFoundError.
-            raise OSError(error.errno, f"{what}: {error.strerror}") from error
+            named = OSError(error.errno, f"{what}: {error.strerror}")
+            if type(named) is not type(error):
+                raise
+            raise named from error
     over = mode.mode if isinstance(mode, server.TLSOver) else server.TCP(mode.port, ip=mode.ip)
     return [
         TLSListener(listener, certificates, ctx)
@@ -395,15 +425,39 @@ class TLSListener(Listener):
         """As of every listener."""
         self._below.unpublish()
 
+    def served(self, succeeded: Callable[[], None]) -> None:
+        """As of every listener."""
+        self._below.served(succeeded)
+
+    def share(self) -> Shared:
+        """As of every listener: what is below, without its TLS."""
+        return self._below.share()
+
+    def lend(self, lent: bool) -> None:
+        """As of every listener."""
+        self._below.lend(lent)
+
     def close(self) -> None:
         """As of every listener."""
         self._below.close()
 
 
+class _ClientAt:
+    """How an error calls a client; no text is made of it as long as all is well."""
+
+    __slots__ = ("_flow",)
+
+    def __init__(self, below: flow.Flow) -> None:
+        self._flow = below
+
+    def __str__(self) -> str:
+        return f"a client at {self._flow}"
+
+
 class TLSArrival(Arrival):
     """A client that has a handshake before it."""
 
-    __slots__ = ("_below", "_certificates", "_ctx")
+    __slots__ = ("_below", "_certificates", "_ctx", "_wire")
 
     handshakes = True
 
@@ -411,25 +465,33 @@ class TLSArrival(Arrival):
         self._below = below
         self._certificates = certificates
         self._ctx = ctx
+        self._wire: Wire | None = None
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
         """As of every arrival."""
+        engine = self._certificates.loaded.engine()
         below = await self._below.open(on_closed)
-        wire = wire_of(below.oc)
+        self._wire = wire = wire_of(below.oc)
         try:
-            engine = self._certificates.loaded.engine()
             return await secured(
                 below,
                 engine,
                 self._ctx,
                 lambda engine: flow_over(below.flow, _host_of(below, engine)),
-                what=f"a client at {below.flow}",
+                what=_ClientAt(below.flow),
+                see_the_end=False,
             )
+        except TLSError:
+            raise  # it is being closed; `finish` waits for that
         except BaseException:
             # The server takes the place back itself when this raises.
             wire.on_closed = None
             wire.abort()
             raise
+
+    async def finish(self) -> None:
+        """As of every arrival."""
+        await (self._below.finish() if self._wire is None else closed(self._wire))
 
     def discard(self) -> None:
         """As of every arrival."""

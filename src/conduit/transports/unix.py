@@ -13,15 +13,16 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple, TypeAlias
 
-from .. import client, endp, events, flow, server
+from .. import client, endp, events, server
 from ..channels import Wire, pair
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
-from .base import Attempts, Listener, ListenOptions, Triple
-from .sockets import SocketListener
+from .base import Attempts, Listener, ListenOptions, Shared, Triple
+from .sockets import SocketListener, is_uvloop, unix_endp, unix_flow
 
 # struct sockaddr_un, unix(7); a path ends with a NUL, an abstract name begins with one.
 _LONGEST_NAME = 107 if sys.platform == "linux" else 103
@@ -30,12 +31,28 @@ _LONGEST_NAME = 107 if sys.platform == "linux" else 103
 _Identity: TypeAlias = tuple[int, int]
 
 
-class _Bound(NamedTuple):
-    """A listening socket and its file, whose path is absolute: a program may change directory."""
+class Bound(NamedTuple):
+    """A listening socket and its file, whose path is absolute: a program may change directory.
+
+    identity: of the file, None for an abstract name, which has none.
+    """
 
     sock: socket.socket
     file: str
-    identity: _Identity
+    identity: _Identity | None
+
+    def remove(self) -> None:
+        """Remove the file, if it is still the same one."""
+        if self.identity is not None:
+            _unlink(self.file, self.identity)
+
+    def is_there(self) -> bool:
+        """Whether the file is still there, and the same one."""
+        try:
+            info = os.lstat(self.file)
+        except OSError:
+            return False
+        return self.identity == (info.st_dev, info.st_ino)
 
 
 # A listening socket whose queue is full has no event to wait for: ask again, ever more slowly.
@@ -48,54 +65,94 @@ _LOCK_TIMEOUT = 5.0
 
 async def connect(target: client.UnixDomainSocket, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to the socket at a path; while the server's queue is full, wait for room in it."""
-    origin = endp.UnixDomainSocket(target.file)
+    file = target.file
+    origin = unix_endp(file)
     if events.observers:
         events.emit(events.Attempt(origin))
+    name = _name(file)
     loop = asyncio.get_running_loop()
+    wire = Wire(loop, ctx.close_timeout)
+    fd = -1
+    if type(name) is str and is_uvloop(loop) and hasattr(socket, "AF_UNIX"):
+        # Its own way costs least.
+        try:
+            transport, _ = await loop.create_unix_connection(lambda: wire, name)
+            fd = transport.get_extra_info("socket").fileno()
+        except BlockingIOError:
+            pass  # The queue is full.
+    if fd < 0:
+        fd = await _connect_when_there_is_room(name, wire)
+    wire.fd = fd
+    wire.flow = unix_flow(fd, file, origin)
+    return Triple(wire.flow, *pair(wire))
+
+
+async def _connect_when_there_is_room(name: str | bytes, wire: Wire) -> int:
+    """Not by the loop: asyncio takes a full queue for a connection, uvloop knows no abstract names.
+
+    Returns the descriptor.
+    """
     sock = _new_socket()
     try:
-        # Not by the loop's own connect: asyncio takes a full queue for a connection, and uvloop
-        # knows no abstract names.
-        await _reach(sock, _name(target.file))
-        wire = Wire(loop, ctx.close_timeout)
+        await _reach(sock, name)
         fd = sock.fileno()
-        await loop.create_unix_connection(lambda: wire, sock=sock)
+        await wire.loop.create_unix_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
         raise
-    wire.flow = flow.DomainSocket(fd, target.file, origin=origin)
-    return Triple(wire.flow, *pair(wire))
+    return fd
 
 
 async def listen(
     mode: server.UnixDomainSocket, ctx: Context, options: ListenOptions
 ) -> list[Listener]:
     """Listen at a path, taking it over from a server that has died, never from one that lives."""
-    name = _name(mode.file)
-    if mode.file.startswith("@"):
+    bound = await bind(mode.file, options)
+    if bound.identity is None:
+        return [SocketListener(bound.sock, ctx)]
+    return [UnixListener(mode.file, bound, ctx)]
+
+
+async def bind(file: str, options: ListenOptions) -> Bound:
+    """A socket that listens at a path, or for an abstract name; what `listen` does without flows.
+
+    options: `backlog` and `unix_mode` count.
+    """
+    name = _name(file)
+    if file.startswith("@"):
         sock = _new_socket()
         try:
             sock.bind(name)
             sock.listen(options.backlog)
         except OSError as error:
             sock.close()
-            raise OSError(error.errno, f"cannot listen on {mode.file}: {error.strerror}") from error
-        return [SocketListener(sock, ctx)]
+            raise OSError(error.errno, f"cannot listen on {file}: {error.strerror}") from error
+        return Bound(sock, file, None)
     # In a thread: file systems can be slow, and the lock may have to be waited for.
     thread = ThreadPoolExecutor(1, thread_name_prefix="conduit-bind")
     claim = _Claim()
-    binding = thread.submit(_bind, mode.file, options, claim)
+    binding = thread.submit(_bind, file, options, claim)
     thread.shutdown(wait=False)
     settled = asyncio.wrap_future(binding)
     try:
-        bound = await asyncio.shield(settled)
+        return await asyncio.shield(settled)
     except asyncio.CancelledError:
         # The thread cannot be stopped; it gives back what it makes, or we do. If it fails, nobody
         # is there to be told.
         claim.abandon()
         settled.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
-    return [UnixListener(mode.file, bound, ctx)]
+
+
+async def dial_now(file: str) -> socket.socket:
+    """A connected, non-blocking socket. Raises OSError as connect(2)."""
+    sock = _new_socket()
+    try:
+        await _reach(sock, _name(file))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class _Claim:
@@ -106,9 +163,9 @@ class _Claim:
     def __init__(self) -> None:
         self._lock = Lock()
         self._abandoned = False
-        self._bound: _Bound | None = None
+        self._bound: Bound | None = None
 
-    def settle(self, bound: _Bound) -> _Bound:
+    def settle(self, bound: Bound) -> Bound:
         """Hand it over; if nobody wants it any more, give it back at once."""
         with self._lock:
             self._bound = bound
@@ -123,27 +180,38 @@ class _Claim:
             if self._bound is not None:
                 self._give_back(self._bound)
 
-    def _give_back(self, bound: _Bound) -> None:
+    def _give_back(self, bound: Bound) -> None:
         # In this order: once it is closed, another file may get its inode.
-        _unlink(bound.file, bound.identity)
+        bound.remove()
         bound.sock.close()
 
 
 class UnixListener(SocketListener):
     """A Unix socket with a file, which goes when the server does, if it is still this server's."""
 
-    __slots__ = ("_bound",)
+    __slots__ = ("_bound", "_lent")
 
-    def __init__(self, file: str, bound: _Bound, ctx: Context) -> None:
+    def __init__(self, file: str, bound: Bound, ctx: Context) -> None:
         super().__init__(bound.sock, ctx)
         self.endp = endp.UnixDomainSocket(file)
-        self._bound: _Bound | None = bound
+        self._bound: Bound | None = bound
+        self._lent = False
+
+    def share(self) -> Shared:
+        """As every listener; the file is the successor's to remove."""
+        if self._bound is None:
+            return super().share()
+        return Shared(self._bound.sock.fileno(), self._bound.file, self._bound.identity)
+
+    def lend(self, lent: bool) -> None:
+        """As every listener."""
+        self._lent = lent
 
     def unpublish(self) -> None:
         """Remove the file, if it is still this server's."""
         bound, self._bound = self._bound, None
-        if bound is not None:
-            _unlink(bound.file, bound.identity)
+        if bound is not None and not self._lent:
+            bound.remove()
 
     def close(self) -> None:
         """As every listener; the file goes too."""
@@ -159,6 +227,7 @@ def _new_socket() -> socket.socket:
     return sock
 
 
+@lru_cache(maxsize=256)
 def _name(file: str) -> str | bytes:
     """The name to bind or connect to."""
     if not file:
@@ -189,7 +258,7 @@ async def _reach(sock: socket.socket, name: str | bytes) -> None:
             return
 
 
-def _bind(file: str, options: ListenOptions, claim: _Claim) -> _Bound:
+def _bind(file: str, options: ListenOptions, claim: _Claim) -> Bound:
     """A listening socket at a path. Blocks."""
     sock = _new_socket()
     try:
@@ -204,7 +273,7 @@ def _bind(file: str, options: ListenOptions, claim: _Claim) -> _Bound:
                     os.chmod(file, options.unix_mode)
                 sock.listen(options.backlog)
                 # Still under the lock: the next server is to find either a live one or nothing.
-                return claim.settle(_Bound(sock, os.path.abspath(file), identity))
+                return claim.settle(Bound(sock, os.path.abspath(file), identity))
             except BaseException:
                 _unlink(file, identity)
                 raise
