@@ -39,5 +39,5 @@ bench: ## the benchmarks, ours and others' in turn (make bench ARGS="--quick" fo
 	.venv/bench/bin/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environments and every cache
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,9 +49,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
-    why = trouble or f"the machine ended before; its console is in {cache / 'console.log'}"
     for item in missing.values():
-        _report_missing(session, item, why)
+        _report_missing(session, item, trouble or "the machine ended before")
+    if missing and not trouble:
+        _show_console(session, cache)
     return True
 
 
@@ -80,6 +81,17 @@ def _report(
     if report.when == "teardown":
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         missing.pop(item.nodeid, None)
+
+
+def _show_console(session: pytest.Session, cache: Path) -> None:
+    log = cache / "console.log"
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    last = [line for line in lines if not line.startswith("(XEN)")][-20:]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"\nThe last lines of {log}:")
+        for line in last:
+            reporter.write_line(f"  {line}")
 
 
 def _report_missing(session: pytest.Session, item: pytest.Item, why: str) -> None:

@@ -44,9 +44,9 @@ def packages(cache: Path) -> Packages:
     Raises RuntimeError that says what is missing: this host must have Debian's apt-get, and its
     lists.
     """
-    for program in ("apt-get", "apt-cache", "dpkg-deb"):
+    for program in ("apt-get", "apt-cache", "dpkg-deb", "readelf"):
         if shutil.which(program) is None:
-            raise RuntimeError(f"{program} is missing: Xen comes from Debian's packages")
+            raise RuntimeError(f"{program} is missing: this needs Debian's packages, and binutils")
     xen = _dependency("xen-system-amd64", r"xen-hypervisor-([\d.]+)-amd64")
     python = _dependency("python3", r"python(3\.\d+)")
     kernel = _dependency("linux-image-amd64", r"(linux-image-\S+-amd64)")

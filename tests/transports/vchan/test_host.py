@@ -6,6 +6,7 @@ import pytest
 
 import conduit
 from conduit import client, server
+from conduit.cli import main
 
 CLIENTS = [client.VchanDirect(1, "p"), client.VchanDomainSocket("dom", "p")]
 SERVERS = [server.VchanDirect(1, "p"), server.VchanDomainSocket("dom", "p")]
@@ -51,6 +52,14 @@ async def test_what_cannot_be_is_no_matter_of_the_host(address):
         await conduit.connect(address)
     with pytest.raises(conduit.AddressError):
         await conduit.serve(conduit.endp_to_server(_endp(address)), nothing)
+
+
+def test_xenstore_init_without_xen(no_xen, capsys):
+    assert main(["xenstore-init"]) == 1
+    said, complaint = capsys.readouterr()
+    assert said == ""
+    assert complaint.startswith("conduit: UnsupportedTransport: /conduit: no vchan here: ")
+    assert len(complaint.splitlines()) == 1
 
 
 def _endp(address):

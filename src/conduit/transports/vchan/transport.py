@@ -157,9 +157,11 @@ class VchanTransport(BoundedTransport):
         self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 
     def _write_on(self) -> None:
-        if not self._buffer or self._lost:
-            return
-        self._send()
+        if self._buffer and not self._lost:
+            self._send()
+            self._tell_of_room()
+
+    def _tell_of_room(self) -> None:
         if not self._lost and not self._broken:
             self._resume_if_room()  # which may write more, or close
             self._close_if_done()
