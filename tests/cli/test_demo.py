@@ -345,11 +345,11 @@ def test_transport_that_the_demo_does_not_know_to_work_is_told():
             async def listen(self, mode, *args):
                 return await tcp.listen(server.TCP(0, ip="127.0.0.1"), *args)
 
-        transports.register(server.VchanDirect, New())
+        transports.register(server.TLSNative, New())
     """
     result = run("demo", "--json", *SMALL, before=before)
     (failed,) = by_state(rows_of(result), "failed")
-    assert (result.returncode, failed["address"]) == (1, "server.VchanDirect")
+    assert (result.returncode, failed["address"]) == (1, "server.TLSNative")
     assert failed["reason"] == "this works, but the demo does not try it"
 
 

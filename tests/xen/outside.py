@@ -75,6 +75,9 @@ def _report(
     item = items.get(report.nodeid)
     if item is None:
         return
+    if isinstance(report.longrepr, list):
+        # Where a test was skipped, and why; JSON has no tuples.
+        report.longrepr = tuple(report.longrepr)
     if report.when == "setup":
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     hook.pytest_runtest_logreport(report=report)
