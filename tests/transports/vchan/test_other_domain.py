@@ -40,7 +40,7 @@ def other(tmp_path_factory):
     yield int(found.stdout)
     console = Path("/var/log/xen/console/guest-other.log")
     print(console.read_text("utf-8", "replace") if console.exists() else "no console")
-    subprocess.run(["xl", "destroy", "other"], check=False)
+    subprocess.run(["xl", "destroy", "other"], check=False, capture_output=True)
 
 
 async def test_connect_to_it(other):
@@ -75,3 +75,23 @@ async def test_be_connected_to_by_it_by_our_name(other):
 
     async with conduit.listen(server.VchanDomainSocket("zero", "ours"), handler):
         assert await asyncio.wait_for(told, PATIENCE) == (flow.Vchan(other, "ours"), "the same")
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
+async def test_it_is_destroyed(other):
+    """Its end says nothing then; who reads and who writes are told all the same.
+
+    The last test, and on one loop, since starting another would take long.
+    """
+    loop = asyncio.get_running_loop()
+    target = client.VchanDirect(other, "echo")
+    async with conduit.connect(target, timeout=PATIENCE) as (_, ic, oc):
+        await oc.write(b"x")
+        assert await ic.readexactly(1) == b"x"
+        await asyncio.to_thread(subprocess.run, ["xl", "destroy", "other"], check=True)
+        destroyed = loop.time()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(ic.read(), 10)
+        with pytest.raises(ConnectionResetError):
+            await oc.drain()
+        assert loop.time() - destroyed < 1

@@ -8,6 +8,7 @@ By libxenvchan and libxenstore, which are looked for when the first of these add
     worker watching   calls that wait for xenstored, off the loop; being told of changes
     rendezvous        making an end, and publishing it
     transport         an asyncio transport over an end
+    departures        domains that are destroyed
     slot direct       clients of one domain, one after the other; connecting
     names name_listener     the same by name
 """

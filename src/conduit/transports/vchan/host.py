@@ -16,6 +16,8 @@ _EVENTS = "/dev/xen/evtchn", "xen-evtchn"
 _SHARING = "/dev/xen/gntalloc", "xen-gntalloc"
 _MAPPING = "/dev/xen/gntdev", "xen-gntdev"
 
+_latest_domid: int | None = None
+
 _LIMIT = "/sys/module/xen_gntalloc/parameters/limit"
 
 
@@ -49,7 +51,14 @@ def own_domid(store: Store, what: str) -> int:
             f"{what}: xenstore does not say which domain this is, so libxenvchan cannot serve: its "
             "node 'domid' is missing, which in domain 0 xen-init-dom0 writes"
         )
-    return int(domid)
+    global _latest_domid
+    _latest_domid = int(domid)
+    return _latest_domid
+
+
+def latest_domid() -> int | None:
+    """What `own_domid` has found the last time: the number may change when a machine is moved."""
+    return _latest_domid
 
 
 def shared_pages() -> str:

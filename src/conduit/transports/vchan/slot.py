@@ -11,7 +11,8 @@ from ... import endp, flow
 from ...channels import Wire, pair
 from ...context import Context
 from ..base import Arrival, Triple
-from . import rendezvous, worker
+from . import host, rendezvous, worker
+from .departures import departures
 from .libxenvchan import End
 from .transport import VchanTransport
 
@@ -231,6 +232,9 @@ def triple(end: End, peer: endp.VchanDirect, wire: Wire, origin: endp.Endp) -> T
 
     peer: its domain, and the port. origin: the endpoint that the flow comes from.
     """
-    VchanTransport(end, wire, {"peername": (peer.domid, peer.port)})
+    transport = VchanTransport(end, wire, {"peername": (peer.domid, peer.port)})
+    own = host.latest_domid()
+    if own is not None and peer.domid != own:
+        transport.on_lost = departures().add(peer.domid, transport.give_up)
     wire.flow = flow.Vchan(peer.domid, peer.port, origin=origin)
     return Triple(wire.flow, *pair(wire))

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from ..bounded import BoundedTransport, BytesLike, as_bytes
@@ -39,6 +39,8 @@ class VchanTransport(BoundedTransport):
         self._closing = False
         self._lost = False  # connection_lost was called, or is about to be
         self._broken = False  # the peer has gone, as writing has shown
+        self.on_lost: Callable[[], object] | None = None
+        """Called once, when it is about to be closed."""
         self._reading: asyncio.Handle | None = None
         self._loop.add_reader(end.fd, self._changed)
         protocol.connection_made(self)
@@ -142,13 +144,13 @@ class VchanTransport(BoundedTransport):
             sent = self._end.write(bytes(memoryview(buffer)[:_PIECE]))
             if sent < 0:
                 self._broken = True
-                self._loop.call_soon(self._give_up, context=self._variables)
+                self._loop.call_soon(self.give_up, context=self._variables)
             if sent <= 0:
                 return
             del buffer[:sent]
 
-    def _give_up(self) -> None:
-        """Nobody takes what is written; but the last that the peer has sent is still there.
+    def give_up(self) -> None:
+        """The peer is no more: nobody takes what is written; but the last it has sent is there.
 
         It is no more than the ring holds, so it is handed over also to who wants nothing now.
         """
@@ -190,6 +192,9 @@ class VchanTransport(BoundedTransport):
         if self._lost:
             return
         self._closing = self._lost = True
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
         self._loop.remove_reader(self._end.fd)
         worker.later(lambda: self._let_go(error))
 

@@ -58,8 +58,8 @@ class Watching:
         self._event.clear()
         return await worker.run(lambda: work(self._store), undo)
 
-    async def change(self, seconds: float) -> None:
-        """Wait for a change since `run` began, at most so long."""
+    async def change(self, seconds: float | None) -> None:
+        """Wait for a change since `run` began, at most so long; None for any time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._event.wait()

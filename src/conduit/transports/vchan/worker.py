@@ -45,9 +45,12 @@ async def run(work: Callable[[], T], undo: Callable[[T], object] | None = None) 
     with what comes of it.
     """
     future = _submit(work)
+    settled = asyncio.wrap_future(future)
     try:
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await asyncio.shield(settled)
     except asyncio.CancelledError:
+        # If it fails, nobody is there to be told.
+        settled.add_done_callback(lambda done: done.cancelled() or done.exception())
         if undo is not None:
             later(lambda: _undo(future, undo))
         raise
