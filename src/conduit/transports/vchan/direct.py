@@ -80,10 +80,10 @@ class VchanListener(Listener):
 
     def accept(self) -> Arrival:
         """As every listener."""
-        taken = self._slot.take()
-        if taken is None:
+        end = self._slot.take()
+        if end is None:
             raise BlockingIOError
-        return VchanArrival(self._slot, *taken, self._ctx)
+        return VchanArrival(self._slot, end, self._ctx)
 
     def unpublish(self) -> None:
         """Remove the keys from xenstore."""

@@ -162,7 +162,7 @@ class Store:
     def changes(self) -> list[str]:
         """The paths that have changed, of those watched. Never waits."""
         paths: list[str] = []
-        while found := self._library.xs_check_watch(self._handle):
+        while self._handle and (found := self._library.xs_check_watch(self._handle)):
             paths.append(ctypes.cast(found, POINTER(c_char_p))[0].decode("utf-8", "replace"))
             libraries.libc().free(found)
         return paths
@@ -176,6 +176,9 @@ class Store:
         )
 
     def _call(self, path: str, function: str, *arguments: Any) -> Any:
+        if None in arguments:
+            # The library would not survive it.
+            raise OSError(errno.EBADF, "the connection to xenstored is closed")
         ctypes.set_errno(0)
         result = getattr(self._library, f"xs_{function}")(*arguments)
         if not result:

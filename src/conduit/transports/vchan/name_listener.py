@@ -69,10 +69,10 @@ class NameListener(Listener):
     def accept(self) -> Arrival:
         """As every listener."""
         for wanted in self._slots.values():
-            taken = wanted.slot.take()
-            if taken is not None:
+            end = wanted.slot.take()
+            if end is not None:
                 wanted.met()
-                return VchanArrival(wanted.slot, *taken, self._ctx)
+                return VchanArrival(wanted.slot, end, self._ctx)
         raise BlockingIOError
 
     def unpublish(self) -> None:

@@ -90,8 +90,8 @@ class Slot:
         """Whether `take` gives or raises something."""
         return self._failure is not None or (self._end is not None and self._end.has_client)
 
-    def take(self) -> tuple[End, str] | None:
-        """The end whose client has come, to own, and where its keys are; None for no client."""
+    def take(self) -> End | None:
+        """The end whose client has come, to own; None for no client."""
         failure, self._failure = self._failure, None
         if failure is not None:
             if failure.errno in (errno.ENOSPC, errno.ENOMEM, 0):
@@ -102,9 +102,11 @@ class Slot:
         if end is None or not end.has_client:
             return None
         self.loop.remove_reader(end.fd)
-        self._end = None
         self.taken = True
-        return end, self._path
+        # Its keys are of no use to anybody else, who is to wait for the next ones.
+        self.withdraw()
+        self._end = None
+        return end
 
     def free(self) -> None:
         """The client that it had has gone."""
@@ -182,19 +184,18 @@ def claim(name: str, what: str) -> socket.socket:
 class VchanArrival(Arrival):
     """A client that has come to a slot."""
 
-    __slots__ = ("_ctx", "_end", "_path", "_slot")
+    __slots__ = ("_ctx", "_end", "_slot")
 
-    def __init__(self, slot: Slot, end: End, path: str, ctx: Context) -> None:
+    def __init__(self, slot: Slot, end: End, ctx: Context) -> None:
         self._slot = slot
         self._end = end
-        self._path = path
         self._ctx = ctx
 
     async def open(self, on_closed: Callable[[], None]) -> Triple:
         """As every arrival; there is no handshake.
 
-        The keys of the vchan go first: they are of no use to anybody else, who is to wait for the
-        next ones; and if this process is killed from now on it leaves none behind.
+        The keys of the vchan are gone by then: if this process is killed from now on, it leaves
+        none behind.
         """
         slot = self._slot
 
@@ -203,7 +204,7 @@ class VchanArrival(Arrival):
             on_closed()
 
         try:
-            await worker.run(lambda: rendezvous.withdraw(self._path))
+            await worker.settled()
         except BaseException:
             self.discard()
             raise
@@ -212,17 +213,14 @@ class VchanArrival(Arrival):
 
     def discard(self) -> None:
         """As every arrival."""
-        slot, end, path = self._slot, self._end, self._path
+        slot, end = self._slot, self._end
 
         def let_go() -> None:
+            end.close()
             try:
-                rendezvous.withdraw(path)
-            finally:
-                end.close()
-                try:
-                    slot.loop.call_soon_threadsafe(slot.free)
-                except RuntimeError:
-                    pass  # The loop is closed.
+                slot.loop.call_soon_threadsafe(slot.free)
+            except RuntimeError:
+                pass  # The loop is closed.
 
         worker.later(let_go)
 

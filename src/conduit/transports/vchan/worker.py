@@ -76,6 +76,11 @@ def later(work: Callable[[], object]) -> None:
         pass  # The interpreter is shutting down: the operating system tidies up.
 
 
+async def settled() -> None:
+    """Wait until all is done that was given to it so far."""
+    await run(lambda: None)
+
+
 def settle() -> None:
-    """Wait until all is done that was given to it so far. Blocks; for tests."""
+    """As `settled`, but it blocks; for tests."""
     _submit(lambda: None).result()
