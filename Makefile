@@ -9,10 +9,10 @@ ARGS =
 PYTHONS =
 PYTHON = $(or $(shell scripts/pythons --any),false)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-xen check bench clean
 
 help: ## this list (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve and connect over every transport this host has, and show it
 	@$(PYTHON) scripts/make_venv.py demo --extra uvloop --extra testing --extra native
@@ -20,6 +20,12 @@ demo: ## serve and connect over every transport this host has, and show it
 
 test: ## the whole test suite, on each of Python 3.11, 3.12 and 3.13 that is found
 	@PYTHONS="$(PYTHONS)" scripts/test $(ARGS)
+
+test-xen: ## the tests of vchan and vsock, on a real Xen in QEMU (needs Debian's apt-get)
+	@$(PYTHON) scripts/make_venv.py test --group test
+	.venv/test/bin/python -m pytest -p tests.xen.outside -v \
+		--ignore=tests/transports/vchan/test_host.py --ignore=tests/transports/vchan/test_paths.py \
+		tests/transports/vchan tests/transports/test_vsock.py $(ARGS)
 
 check: ## ruff, mypy and pyright
 	@$(PYTHON) scripts/make_venv.py check --group check
@@ -34,5 +40,5 @@ bench: ## the benchmarks, ours and others' in turn (make bench ARGS="--quick" fo
 	.venv/bench/bin/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environments and every cache
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

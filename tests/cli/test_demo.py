@@ -47,13 +47,11 @@ EVERYTHING = {
 
 WITH_TLS = 13
 
-NOT_YET = {
-    *("server.VchanDirect", "server.VchanDomainSocket"),
-    *("client.VchanDirect", "client.VchanDomainSocket"),
-}
-
 # What hosts have that run no tests, but for vsock.
-NOT_HERE = {"server.Systemd", "server.Launchd"}
+NOT_HERE = {
+    *("server.Systemd", "server.Launchd"),
+    *("server.VchanDirect", "server.VchanDomainSocket"),
+}
 
 HAS_VSOCK = not lack_of_loopback()
 if HAS_VSOCK:
@@ -132,7 +130,7 @@ def test_where_tls_is_turned_off_the_rows_say_so():
 
 def test_what_this_version_lacks_is_listed_with_the_reason():
     missing = by_state(rows_of(run("demo", "--json", *SMALL)), "missing")
-    assert {name(row["address"]) for row in missing} == NOT_YET | NOT_HERE
+    assert {name(row["address"]) for row in missing} == NOT_HERE
     reasons = {name(row["address"]): row["reason"] for row in missing}
     if not HAS_VSOCK:
         assert "vsock" in reasons["server.Vsock"]
@@ -343,23 +341,6 @@ def test_server_that_cannot_listen_is_a_failed_row():
     assert result.returncode == 1
     assert name(failed["address"]) == "server.ListeningSocket"
     assert "the ears are shut" in failed["reason"]
-
-
-def test_transport_that_the_demo_does_not_know_to_work_is_told():
-    before = """
-        from conduit import server, transports
-        from conduit.transports import tcp
-
-        class New:
-            async def listen(self, mode, *args):
-                return await tcp.listen(server.TCP(0, ip="127.0.0.1"), *args)
-
-        transports.register(server.VchanDirect, New())
-    """
-    result = run("demo", "--json", *SMALL, before=before)
-    (failed,) = by_state(rows_of(result), "failed")
-    assert (result.returncode, failed["address"]) == (1, "server.VchanDirect")
-    assert failed["reason"] == "this works, but the demo does not try it"
 
 
 def test_host_without_ipv6_says_so(program):

@@ -22,6 +22,11 @@ _DEMO = (
     "version lacks is listed with the reason. The exit status is 0 only if every connection passed."
 )
 
+_XENSTORE_INIT = (
+    "Make /conduit in xenstore, where the domains of a host find each other by name (vchan-name:), "
+    "and let every domain write in it. Run it in domain 0, once after each start of the host."
+)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -44,6 +49,10 @@ def parse(argv: Sequence[str]) -> Callable[[], int] | int:
         arguments = _parser().parse_args(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
+    if arguments.command == "xenstore-init":
+        from .xenstore_init import run as make_directory
+
+        return make_directory
     from .demo import run
 
     return partial(run, size=int(arguments.size * MEGABYTE), as_json=arguments.json)
@@ -58,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"conduit {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, dest="command"
+    )
     for name, subcommand in SUBCOMMANDS.items():
         commands.add_parser(name, help=subcommand.summary, add_help=False)
     demo = commands.add_parser(
@@ -78,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--json",
         action="store_true",
         help="print one JSON object a line for each row, and no table",
+    )
+    commands.add_parser(
+        "xenstore-init",
+        help="let Xen's domains find each other by name",
+        description=_XENSTORE_INIT,
+        allow_abbrev=False,
     )
     return parser
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import TypeAlias, TypeVar, cast
@@ -21,7 +21,7 @@ from typing import TypeAlias, TypeVar, cast
 import conduit
 from conduit import UnsupportedTransport, client, endp, server, testing
 
-from .._fields import name_of
+from ..transports import vchan
 from .exchange import Exchange, Target, reason_of
 from .papers import NAME, Papers, issue
 from .report import JSONLines, Report, Row, Table
@@ -117,6 +117,7 @@ class _Demo:
         # What the system itself says it lacks, in words; empty if it has it.
         self._no_ipv6 = ""
         self._no_localhost = ""
+        self._domid = 0
 
     async def run(self) -> int:
         """Try everything. Returns the exit status."""
@@ -126,11 +127,11 @@ class _Demo:
         try:
             self._no_ipv6 = _lack_of_ipv6()
             self._no_localhost = await _lack_of_localhost()
+            self._domid = await _domid()
             exchange = Exchange(self._size)
             for way in self._plain():
                 await self._serve(way, exchange)
             await self._try_tls(exchange)
-            await self._ask_for_the_rest()
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
@@ -170,6 +171,9 @@ class _Demo:
         yield _Way(server.Handover(abstract, server.TCP(0, ip="127.0.0.1")), _both)
         yield _Way(cast("Mode", testing.Memory("demo")), _as_it_is)
         yield _Way(server.Vsock(_THIS_MACHINE, _ANY_PORT), _both)
+        # A domain can be its own peer.
+        yield _Way(server.VchanDirect(self._domid, "demo"), _both)
+        yield _Way(server.VchanDomainSocket("demo", "demo"), _both)
         yield _Way(server.Systemd(), _both)
         yield _Way(server.Launchd("demo"), _both)
 
@@ -197,35 +201,6 @@ class _Demo:
         yield _Way(server.TLSNative(*files, 0, ip="127.0.0.1"), _by_either_stack, papers)
         yield _Way(server.TLSOver(unix, *files), _both, papers)
         yield _Way(server.TLSOver(tls, *files), _both, papers)
-
-    async def _ask_for_the_rest(self) -> None:
-        """The addresses that no transport carries yet: let the library say so."""
-        modes: list[Mode] = [
-            server.VchanDirect(0, "demo"),
-            server.VchanDomainSocket("demo", "demo"),
-        ]
-        targets: list[Target] = [
-            client.VchanDirect(0, "demo"),
-            client.VchanDomainSocket("demo", "demo"),
-        ]
-        for mode in modes:
-            await self._expect_to_miss(mode, lambda mode: conduit.listen(mode, _nobody))
-        for target in targets:
-            await self._expect_to_miss(target, conduit.connect)
-
-    async def _expect_to_miss(
-        self, address: T, use: Callable[[T], AbstractAsyncContextManager[object]]
-    ) -> None:
-        name = name_of(type(address))
-        try:
-            async with asyncio.timeout(_SECONDS_TO_SAY_NO), use(address):
-                reason = "this works, but the demo does not try it"
-        except UnsupportedTransport as error:
-            self._miss("", name, error, address)
-            return
-        except Exception as error:
-            reason = reason_of(error)
-        self._add(Row(server="", address=name, state="failed", reason=reason))
 
     # What comes of it.
 
@@ -345,10 +320,6 @@ def _by_every_family_and_name(at: endp.Endp) -> list[Target]:
     ]
 
 
-async def _nobody(*triple: object) -> None:
-    """The handler of what cannot be served."""
-
-
 # The host.
 
 
@@ -378,6 +349,14 @@ def _lack_of_ipv6() -> str:
     except OSError as error:
         return f"this host has no IPv6: {error.strerror}"
     return ""
+
+
+async def _domid() -> int:
+    """The number of this domain of Xen; 0 where there is no Xen."""
+    try:
+        return await vchan.own_domid()
+    except OSError:
+        return 0
 
 
 async def _lack_of_localhost() -> str:

@@ -63,7 +63,7 @@ class Exchange:
         # Kept: a handler that outlives its connection must not speak for the next one.
         served = self._served
         try:
-            pieces = await _swap(ic, oc, self._to_client.data)
+            pieces = await _swap(ic, oc, self._to_client.data, len(self._to_server.data))
             self._to_server.check(pieces, "the server")
         except Exception as error:
             _tell(served, error)
@@ -117,7 +117,7 @@ class Exchange:
         with events.subscribe(note):
             async with conduit.connect(target, ctx=ctx) as (f, ic, oc):
                 connected = time.perf_counter()
-                pieces = await _swap(ic, oc, self._to_server.data)
+                pieces = await _swap(ic, oc, self._to_server.data, len(self._to_client.data))
                 done = time.perf_counter()
                 self._to_client.check(pieces, "the client")
                 if (error := await served) is not None:
@@ -148,20 +148,27 @@ def _tell(served: asyncio.Future[BaseException | None] | None, error: BaseExcept
         served.set_result(error)
 
 
-async def _swap(ic: Input, oc: Output, data: bytes) -> list[bytes]:
-    """Send `data` and our end, and meanwhile read until the peer's end."""
+async def _swap(ic: Input, oc: Output, data: bytes, expected: int) -> list[bytes]:
+    """Send `data` and our end, and meanwhile read until the peer's end.
+
+    expected: how many bytes the peer sends; a flow whose output cannot be ended alone is read so
+    far.
+    """
     pieces: list[bytes] = []
 
     async def read() -> None:
-        while piece := await ic.read(_PIECE):
+        missing = expected
+        while (missing > 0 or oc.can_write_eof()) and (piece := await ic.read(_PIECE)):
             pieces.append(piece)
+            missing -= len(piece)
 
     async with asyncio.TaskGroup() as both:
         both.create_task(read())
         with memoryview(data) as view:
             for start in range(0, len(view), _PIECE):
                 await oc.write(view[start : start + _PIECE])
-        oc.write_eof()
+        if oc.can_write_eof():
+            oc.write_eof()
     return pieces
 
 

@@ -23,7 +23,7 @@ from .._target import to_client, to_server
 from ..channels import Wire, wire_of
 from ..context import Context
 from ..transports import Arrival, Attempts, Listener, ListenOptions, Shared, Triple
-from .bounded import BoundedTransport, BytesLike, as_bytes
+from ..transports.bounded import BoundedTransport, BytesLike, as_bytes
 from .line import Faults, Line
 
 # Input that waits here; beyond it the real transport is paused, as it is by a program that is slow.

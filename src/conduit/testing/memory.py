@@ -23,7 +23,7 @@ from .._fields import Record, check, hostname
 from ..channels import Wire, pair
 from ..context import Context
 from ..transports import Arrival, Attempts, Listener, ListenOptions, Triple, register
-from .bounded import BoundedTransport, BytesLike, as_bytes
+from ..transports.bounded import BoundedTransport, BytesLike, as_bytes
 
 CAPACITY = 64 * 1024
 """Bytes that may be under way in each direction, between the two transports."""

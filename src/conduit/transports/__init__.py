@@ -51,15 +51,11 @@ _TABLE = {
     "Several": "conduit.transports.several",
     "SOCKS5": "conduit.transports.proxied",
     "HTTPConnect": "conduit.transports.proxied",
+    "VchanDirect": "conduit.transports.vchan",
+    "VchanDomainSocket": "conduit.transports.vchan",
     **dict.fromkeys(
         ("TLS", "OpenSSL", "TLSNative", "TLSOver", "TLSTunnel"), "conduit.transports.tls"
     ),
-}
-
-# What can be said already and not be reached yet.
-_MISSING = {
-    "VchanDirect": "Xen vchan",
-    "VchanDomainSocket": "Xen vchan",
 }
 
 _ADDRESS_MODULES = ("conduit.client", "conduit.server", "conduit.transports.several")
@@ -106,10 +102,6 @@ async def _find(kind: type, address: object) -> Transport:
 
 
 def _built_in(name: str, address: object) -> Transport:
-    if name in _MISSING:
-        raise UnsupportedTransport(
-            f"{address!r}: this version of conduit has no {_MISSING[name]} yet"
-        )
     if name not in _TABLE:
         raise AddressError(f"{address!r} is a part of an address, no address by itself")
     return cast("Transport", import_module(_TABLE[name]))

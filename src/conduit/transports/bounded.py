@@ -1,4 +1,4 @@
-"""What the transports of this package have in common: how they tell that too much is unsent."""
+"""What transports without a socket have in common: how they tell that too much is unsent."""
 
 from __future__ import annotations
 
