@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 # Those that the tests in there need. As many as the test group has would be slow to import.
 _DISTRIBUTIONS = [
     *("pytest", "pytest-timeout", "anyio", "blockbuster", "uvloop", "cryptography", "idna"),
-    "hypothesis",
+    *("hypothesis", "tlslite-ng==0.8.2"),
 ]
 # What blockbuster needs, and has no wheels.
 _SOURCE_ONLY = "forbiddenfruit"

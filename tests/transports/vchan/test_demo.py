@@ -1,4 +1,4 @@
-"""`conduit demo` on Xen: the rows of vchans, by number and by name."""
+"""`conduit demo` on Xen: the rows of vchans, by number and by name, and of vsock."""
 
 import json
 
@@ -6,7 +6,7 @@ from conduit.cli import main
 from tests.cli.command import run
 
 
-def test_the_rows_of_vchans_pass(port):
+def test_the_rows_of_hypervisors_pass(port):
     assert main(["xenstore-init"]) == 0
     result = run("demo", "--json", "--size", "0.2")
     assert result.stderr == ""
@@ -18,3 +18,5 @@ def test_the_rows_of_vchans_pass(port):
         "client.VchanDomainSocket('demo', 'demo')": "ok",
         "endp.VchanDomainSocket('demo', 'demo')": "ok",
     }
+    of_vsock = [row["state"] for row in rows if ".Vsock(" in row["address"]]
+    assert of_vsock == ["ok", "ok"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import conduit
-from conduit import client, endp, flow, server
+from conduit import TLSLibrary, client, endp, flow, server
 from tests.children import Child
 from tests.transports.vchan.conftest import VCHANS, wait_for
 from tests.transports.vchan.peers import FOREIGN_SERVER
@@ -334,7 +334,15 @@ async def test_waiting_costs_no_time(port):
             assert used() - before < 0.3
 
 
-async def test_tls(port, certificates):
+@pytest.fixture(params=[TLSLibrary.OPENSSL, TLSLibrary.NATIVE], ids=lambda library: library.value)
+def tls_library(request):
+    before = conduit.tls_library()
+    conduit.set_tls_library(request.param)
+    yield request.param
+    conduit.set_tls_library(before)
+
+
+async def test_tls(port, certificates, tls_library):
     key = certificates.key("xen.example")
     ctx = await conduit.init(tls_authenticator=conduit.trust.ca(certificates.trusted))
     mode = server.TLSOver(server.VchanDirect(0, port), key.crt_file, key.key_file, None)
@@ -347,6 +355,7 @@ async def test_tls(port, certificates):
                 oc.write_eof()
                 assert await ic.read() == data
                 assert conduit.endp_of_flow(f) == endp.TLS("xen.example", endp.VchanDirect(0, port))
+                assert oc.get_extra_info("tls").library == tls_library.value
 
 
 @pytest.mark.parametrize("role", ["ours listens", "theirs listens"])
