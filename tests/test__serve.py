@@ -226,21 +226,6 @@ async def test_what_cannot_be_is_refused_before_anything_is_opened(way, options,
         await begin(way, **options)
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        server.TLSNative("a.crt", "a.key", None, 0),
-        server.VchanDirect(1, "port"),
-        server.VchanDomainSocket("domain", "port"),
-    ],
-    ids=lambda mode: type(mode).__name__,
-)
-async def test_transports_to_come_say_what_is_missing(mode):
-    with pytest.raises(conduit.UnsupportedTransport, match="this version of conduit has no "):
-        async with conduit.listen(mode, greet):
-            pass
-
-
 async def test_options_that_mean_nothing_to_a_transport_are_ignored():
     async with conduit.listen(LOOPBACK, greet, unix_mode=0o600) as srv:
         with BareClient(srv.endps[0]) as client:

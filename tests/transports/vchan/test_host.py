@@ -58,7 +58,7 @@ def test_xenstore_init_without_xen(no_xen, capsys):
     assert main(["xenstore-init"]) == 1
     said, complaint = capsys.readouterr()
     assert said == ""
-    assert complaint.startswith("conduit: UnsupportedTransport: /conduit: no vchan here: ")
+    assert complaint.startswith("conduit xenstore-init: /conduit: no vchan here: ")
     assert len(complaint.splitlines()) == 1
 
 
