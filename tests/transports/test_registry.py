@@ -1,4 +1,4 @@
-"""Which module carries which address: ours, those to come, and those of other packages."""
+"""Which module carries which address: ours, and those of other packages."""
 
 from __future__ import annotations
 
