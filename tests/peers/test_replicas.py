@@ -40,6 +40,15 @@ class Calls:
         self.made = 0
         self.retried = 0
         self.failed = []
+        self._answered = 0
+        self._news = asyncio.Event()
+
+    async def answered(self, more):
+        """Wait until so many more calls have been answered."""
+        goal = self._answered + more
+        while self._answered < goal:
+            self._news.clear()
+            await self._news.wait()
 
     async def _once(self, number):
         line = f"{number}\n".encode()
@@ -48,6 +57,8 @@ class Calls:
             answer = await triple.ic.readline()
         if answer != line:
             raise ConnectionError(f"the answer is {answer!r}")
+        self._answered += 1
+        self._news.set()
 
     async def _call(self):
         self.made += 1
@@ -93,10 +104,11 @@ async def test_no_call_fails_while_each_is_restarted(program, how, anyio_backend
                 await replicas[at].end(how)
                 replicas[at] = stack.enter_context(Child(REPLICA, str(ports[at])))
                 assert await replicas[at].says() == "up"
+                await calls.answered(20)
             going_on.cancel()
             await going_on
         print(how.name, "made", calls.made, "retried", calls.retried)
-        assert calls.made > 30
+        assert calls.made > 60
         assert calls.failed == []
         if how is signal.SIGKILL:
             # Only what was under way when a replica died had to be tried again.
