@@ -37,8 +37,9 @@ async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
     assert said["all gone"]["said"] == said["still"]["said"] == ["own"]
     for what in ("unknown", "unregistered"):
         assert said[what]["text"].count("127.0.0.1:") >= 3
-        assert said[what]["seconds"] < 12
-    assert said["back"]["said"] == ["own"]
+        # All are asked for as long as that takes, and a little longer; then it is enough.
+        assert 0.3 < said[what]["seconds"] < 5
+    assert said["back"] == {"said": ["own"], "found": 1}
     assert said["revoked"]["seconds"] < 4
     assert said["left"]["seconds"] < 3
     assert said["lease lost"]["seconds"] < 3
