@@ -79,7 +79,7 @@ async def refused(awaitable):
 
 
 async def scene(members, made, nobody):
-    async with conduit.listen("tcp://127.0.0.1:0", say) as srv, Etcd(members, timeout=0.5) as etcd:
+    async with conduit.listen("tcp://127.0.0.1:0", say) as srv, Etcd(members, timeout=1) as etcd:
         rule = Rule(etcd, name=host_name, pick="round-robin")
         ctx = await conduit.init(resolver=Resolver(rewrites=[("svc", rule)]))
         block = etcd.registered("svc", srv.endps[0], ttl=2)
@@ -100,7 +100,7 @@ async def scene(members, made, nobody):
             other.wait()
             other.stdout.close()
         with made.frozen(etcd._members._at % 3):
-            async with Etcd(members, timeout=0.5) as another:
+            async with Etcd(members, timeout=1) as another:
                 async with another.registered("svc", nobody):
                     tell("frozen", seconds=await until(etcd, 2))
                 tell("thawed", seconds=await until(etcd, 1))
@@ -148,6 +148,9 @@ async def main():
     with tempfile.TemporaryDirectory() as folder:
         with port_of_its_own() as free:
             async with cluster(which, Path(folder)) as made:
+                # The first election may take its time.
+                async with Etcd(made.members) as etcd, etcd.registered("up", "tcp://127.0.0.1:1"):
+                    pass
                 await scene(made.members, made, f"tcp://127.0.0.1:{free}")
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._debug import logger, step
-from ..errors import ResolutionError
 from .etcd_members import Member, Members, OldTokenError
 
 _STOP_SECONDS = 2.0

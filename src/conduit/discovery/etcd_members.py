@@ -33,6 +33,13 @@ _LONGEST_PAUSE = 0.5
 _FINAL = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED")
 """What no other member would say otherwise: that we may not."""
 
+_OLD_TOKEN = (
+    "invalid auth token",
+    # Somebody has changed a user or a role since, in the words of etcd 3.5 and of 3.4.
+    "revision of auth store is old",
+    "revision in header is old",
+)
+
 
 class Member(NamedTuple):
     """A member that is being asked.
@@ -225,7 +232,6 @@ def is_final(error: BaseException) -> bool:
 
 
 def _is_old_token(error: BaseException) -> bool:
-    # When somebody has changed a user or a role meanwhile, it is the second.
     details = getattr(error, "details", None)
     said = str(details() if callable(details) else error)
-    return "invalid auth token" in said or "revision of auth store is old" in said
+    return any(words in said for words in _OLD_TOKEN)

@@ -98,6 +98,4 @@ def _opened(own_key: OwnKey, data: bytes) -> bytes:
     password = key_files.password_of(own_key).encode()
     key = reading.load_pem_private_key(data, password)
     write = cast("Callable[..., bytes]", key.private_bytes)
-    return write(
-        reading.Encoding.PEM, reading.PrivateFormat.PKCS8, reading.NoEncryption()
-    )
+    return write(reading.Encoding.PEM, reading.PrivateFormat.PKCS8, reading.NoEncryption())

@@ -41,7 +41,8 @@ class Watch:
         Raises ResolutionError if none of the members has answered in time, or if we may not ask.
         """
         if self._values is None:
-            limit = self._members.timeout * len(self._members.names)
+            # A little more, so that the last of them can still fail.
+            limit = self._members.timeout * len(self._members.names) + 0.2
             try:
                 async with asyncio.timeout(limit):
                     await self._news.wait()
