@@ -69,9 +69,9 @@ class HTTPTransport(FlowTransport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """A fact about the flow, where servers look for it.
 
-        name: "peername" and "sockname" have two parts, or are a path; "sslcontext" is something whenever there is TLS. "socket"
-        is unknown, since its names are not always those of the two ends. default: for what is not
-        known.
+        name: "peername" and "sockname" have two parts, or are a path; "sslcontext" is something
+        whenever there is TLS; "socket" is unknown, since its names are not always those of the two
+        ends. default: for what is not known.
         """
         match name:
             case "peername":
