@@ -23,7 +23,7 @@ from .._serve import listen
 from .._server import Server
 from .._start_tls import start_tls
 from .._tailored import tailored
-from ..channels import Output, wire_of
+from ..channels import wire_of
 from ..context import Context, Verify, default_ctx
 from ..errors import AddressError, CertificateError, ResolutionError, TLSError
 from ..tls import trust
@@ -111,15 +111,22 @@ class ConduitConnector(aiohttp.BaseConnector):
         if not req.is_ssl():
             return triple
         try:
-            settings = self._tls_context(ctx, req.ssl)
-            name = req.server_hostname or host
-            secure = await start_tls(*triple, hostname=name, ctx=settings, timeout=None)
-            if isinstance(req.ssl, aiohttp.Fingerprint):
-                _check_fingerprint(req.ssl, secure.oc, host, port)
-            return secure
+            secure = await start_tls(
+                *triple,
+                hostname=req.server_hostname or host,
+                ctx=self._tls_context(ctx, req.ssl),
+                timeout=None,
+            )
         except BaseException:
             wire_of(triple.oc).abort()
             raise
+        if isinstance(req.ssl, aiohttp.Fingerprint):
+            shown: bytes = secure.oc.get_extra_info("peer_certificate", b"")
+            found = hashlib.sha256(shown).digest()
+            if found != req.ssl.fingerprint:
+                wire_of(secure.oc).abort()
+                raise aiohttp.ServerFingerprintMismatch(req.ssl.fingerprint, found, host, port)
+        return secure
 
     def _tls_context(self, ctx: Context, asked: object) -> Context:
         """The settings for TLS by the `ssl=` of a request."""
@@ -146,13 +153,6 @@ class _ClientTransport(FlowTransport):
         """Close the flow; the server has all that it was sent."""
         super().close()
         self._wire.hurry()
-
-
-def _check_fingerprint(asked: aiohttp.Fingerprint, oc: Output, host: str, port: int) -> None:
-    shown: bytes = oc.get_extra_info("peer_certificate", b"")
-    found = hashlib.sha256(shown).digest()
-    if found != asked.fingerprint:
-        raise aiohttp.ServerFingerprintMismatch(asked.fingerprint, found, host, port)
 
 
 def _worded(error: Exception) -> OSError:
