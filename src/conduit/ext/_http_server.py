@@ -15,6 +15,9 @@ from .protocols import FlowTransport
 Mode: TypeAlias = server.Mode | endp.Endp | str
 Handler: TypeAlias = Callable[[Any, Input, Output], Awaitable[object]]
 
+ANY_TIME = 10.0 * 365 * 24 * 3600
+"""How long a stop waits, in seconds, when somebody else ends the connections."""
+
 
 class ListenOptions(TypedDict, total=False):
     """Arguments of `conduit.listen` that an HTTP server passes on."""

@@ -23,10 +23,10 @@ from .._tailored import tailored
 from ..channels import wire_of
 from ..context import Context, default_ctx
 from ..errors import AddressError
-from ..tls.facts import Facts
 from ..transports import Triple
 from ._needed import needs
 from ._routes import Routes, Target
+from ._ssl_object import ssl_object
 from ._their_tls import TheirTLS
 
 with needs("httpcore"):
@@ -212,8 +212,7 @@ class ConduitStream(httpcore.AsyncNetworkStream):
             case "server_addr":
                 return oc.get_extra_info("peername")
             case "ssl_object":
-                facts = oc.get_extra_info("tls")
-                return oc.get_extra_info(info) or (None if facts is None else _Agreed(facts))
+                return ssl_object(oc)
             case _:
                 return oc.get_extra_info(info)
 
@@ -241,21 +240,6 @@ class _Ours(ssl.SSLContext):
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
         """Remember what the pool would like to speak."""
         self.offered = tuple(alpn_protocols)
-
-
-class _Agreed:
-    """What httpcore asks an `ssl.SSLObject`, of a stack that has none."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-
-    def selected_alpn_protocol(self) -> str | None:
-        """The protocol that was agreed on."""
-        return self._facts.alpn
-
-    def version(self) -> str:
-        """The version of TLS, as Python's ssl calls it."""
-        return self._facts.version
 
 
 @contextlib.contextmanager
