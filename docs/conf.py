@@ -36,7 +36,10 @@ add_module_names = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # most of what is code in a docstring is no name
-    (r"py:.*", r"(asyncio|collections|contextlib|datetime|ipaddress|os|ssl|socket|types|typing)\..*"),
+    (
+        r"py:.*",
+        r"(asyncio|collections|contextlib|datetime|ipaddress|os|ssl|socket|types|typing)\..*",
+    ),
     (r"py:.*", r"(cryptography)\..*"),
 ]
 
