@@ -25,7 +25,9 @@ test-xen: ## the tests of vchan and vsock, on a real Xen in QEMU (needs Debian's
 	@$(PYTHON) scripts/make_venv.py test --group test
 	.venv/test/bin/python -m pytest -p tests.xen.outside -v \
 		--ignore=tests/transports/vchan/test_host.py --ignore=tests/transports/vchan/test_paths.py \
-		tests/transports/vchan tests/transports/test_vsock.py $(ARGS)
+		tests/transports/vchan tests/transports/test_vsock.py \
+		tests/transports/test_systemd.py::test_vsock_is_served \
+		tests/transports/test_handover.py::test_vsock_is_handed_over $(ARGS)
 
 check: ## ruff, mypy and pyright
 	@$(PYTHON) scripts/make_venv.py check --group check

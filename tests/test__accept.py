@@ -183,7 +183,6 @@ async def test_listener_that_was_woken_in_vain_tells_nothing_new():
                     client.close()
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("whose", ["of the server", "of the process"])
 async def test_throttled_listener_does_not_spin(whose):
     hall = Hall()

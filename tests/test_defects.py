@@ -128,7 +128,6 @@ conduit.run(main)
 """
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("loop", LOOPS)
 def test_defect_06_emfile_storm(loop):
     """A server without descriptors took a whole CPU, and wrote 65,000 log lines a second."""

@@ -156,7 +156,6 @@ class TestLinger:
         assert not flow.transport.aborted
         assert closed[0].reason == "closed"
 
-    @pytest.mark.alone
     async def test_its_time_is_a_second(self, flow):
         started = time.monotonic()
         await flow.oc.close()

@@ -1,6 +1,7 @@
 """`conduit demo`, as a user runs it."""
 
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -73,8 +74,14 @@ def by_state(rows: list[dict], state: str) -> list[dict]:
     return [row for row in rows if row["state"] == state]
 
 
+@functools.cache
+def everything() -> subprocess.CompletedProcess[str]:
+    """Run the whole of it, once for all that look at what it says."""
+    return run("demo", "--json", *SMALL)
+
+
 def test_every_transport_passes_in_every_form():
-    result = run("demo", "--json", *SMALL)
+    result = everything()
     rows = rows_of(result)
     assert result.returncode == 0
     assert by_state(rows, "failed") == []
@@ -88,7 +95,7 @@ def test_every_transport_passes_in_every_form():
 
 
 def test_tls_is_told_with_version_cipher_and_handshake():
-    passed = by_state(rows_of(run("demo", "--json", *SMALL)), "ok")
+    passed = by_state(rows_of(everything()), "ok")
     secured = [row for row in passed if row["tls"]]
     assert len(secured) == WITH_TLS
     for row in secured:
@@ -129,7 +136,7 @@ def test_where_tls_is_turned_off_the_rows_say_so():
 
 
 def test_what_this_version_lacks_is_listed_with_the_reason():
-    missing = by_state(rows_of(run("demo", "--json", *SMALL)), "missing")
+    missing = by_state(rows_of(everything()), "missing")
     assert {name(row["address"]) for row in missing} == NOT_HERE
     reasons = {name(row["address"]): row["reason"] for row in missing}
     if not HAS_VSOCK:
@@ -148,13 +155,12 @@ def test_without_the_native_stack_its_rows_say_what_to_install():
         assert 'pip install "conduit-net[native]"' in missing[address]
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_runs_on_uvloop_where_it_is_installed(installed):
-    before = "" if installed else "import sys; sys.modules['uvloop'] = None"
-    result = run("demo", "--json", *SMALL, before=before)
-    assert result.returncode == 0
-    loops = {row["versions"]["loop"].partition(" ")[0] for row in rows_of(result)}
-    assert loops == {"uvloop" if installed else "asyncio"}
+def test_runs_on_uvloop_where_it_is_installed():
+    without = run("demo", "--json", *SMALL, before="import sys; sys.modules['uvloop'] = None")
+    for result, loop in ((everything(), "uvloop"), (without, "asyncio")):
+        assert result.returncode == 0
+        loops = {row["versions"]["loop"].partition(" ")[0] for row in rows_of(result)}
+        assert loops == {loop}
 
 
 def test_through_a_pipe_it_is_text_of_80_columns():
@@ -200,6 +206,7 @@ def test_without_unicode_it_is_ascii(ascii_only):
 # In a terminal.
 
 
+@functools.cache
 def in_terminal(columns: int, **more: str) -> tuple[int, str]:
     """Run the demo in a terminal of so many columns: its status, and all that it wrote."""
     ours, theirs = pty.openpty()

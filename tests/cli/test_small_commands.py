@@ -50,10 +50,9 @@ ADDRESS = "tcp://127.0.0.1:1"
         (["relay", "nowhere", ADDRESS], "'LISTEN..."),
         (["relay", "--proxy-from", "here", ADDRESS, ADDRESS], "'here' is no network"),
         (["relay", "--proxy-to", "v3", ADDRESS, ADDRESS], "'v3' is not one of"),
-        (["relay", "--proxy-to", "v1", ADDRESS, "https://h"], "not to the URI of a service"),
         (
-            ["relay", "--proxy-from", "unix", "tls://*:0?crt=a&key=b", ADDRESS],
-            "a PROXY header comes before it",
+            ["relay", "--proxy-from", "unix", "tls-native://*:0?crt=a&key=b", ADDRESS],
+            "a PROXY header comes before tls:// alone",
         ),
         (["resolve"], "Missing argument"),
         (["resolve", "what"], "an address starts with its scheme"),
@@ -64,6 +63,15 @@ ADDRESS = "tcp://127.0.0.1:1"
         (["cert", "--out", "../x", "localhost"], "'../x' cannot be the name"),
         (["cert", "--out", "ca", "localhost"], "'ca' cannot be the name"),
         (["cert", "--days", "0", "localhost"], "--days"),
+        (["bench"], "Missing argument 'ADDRESS'"),
+        (["bench", "--messages", "-1", ADDRESS], "--messages"),
+        (["bench", "--size", "0", ADDRESS], "--size"),
+        (["bench", "--seconds", "nan", ADDRESS], "'nan' is no number"),
+        (["systemd-unit", ADDRESS], "Missing option '--exec'"),
+        (["systemd-unit", "--exec", "true"], "Missing argument 'ADDRESS...'"),
+        (["systemd-unit", ADDRESS, "--exec", "no-such-program"], "no program 'no-such-program'"),
+        (["systemd-unit", ADDRESS, "--exec", "'"], "No closing quotation"),
+        (["systemd-unit", "https://h", "--exec", "true"], "is a service to connect to"),
         (["completion"], "Missing argument"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
     ],
@@ -148,6 +156,17 @@ def test_resolve_in_a_terminal(program):
     with terminal(program("tmux")) as screen:
         screen.run("resolve", "https://127.0.0.1")
         screen.wait_for("client.TLS")
+        assert screen.status() == 0
+
+
+def test_cert_and_completion_in_a_terminal(program, tmp_path):
+    with terminal(program("tmux"), columns=60) as screen:
+        screen.run("cert", "--dir", str(tmp_path), "localhost")
+        screen.wait_for("certificate: ")
+        screen.wait_for("for development only")
+        assert screen.status() == 0
+        screen.run("completion", "bash")
+        screen.wait_for("_CONDUIT_COMPLETE")
         assert screen.status() == 0
 
 

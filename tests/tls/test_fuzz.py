@@ -100,7 +100,7 @@ class TestFlows:
         monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
 
         @given(plans, pieces, st.booleans())
-        @settings(fuzzed, max_examples=12)
+        @settings(fuzzed, max_examples=8)
         def fuzz(plan, sizes, leaves):
             asyncio.run(attack(loaded.session(), role, Mangler(plan, sizes), leaves))
 

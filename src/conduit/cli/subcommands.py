@@ -33,7 +33,9 @@ SUBCOMMANDS = {
     "relay": Subcommand("relay", "pass connections on to another address"),
     "check": Subcommand("check", "what happens when one connects, and whether all is well"),
     "resolve": Subcommand("resolve", "where an address or a URI leads, step by step"),
+    "bench": Subcommand("bench", "how long connecting and round trips take, many at once"),
     "cert": Subcommand("cert", "make an authority and certificates for development"),
+    "systemd-unit": Subcommand("systemd_unit", "print the units of a service and its sockets"),
     "completion": Subcommand("completion", "print what makes a shell complete this command"),
 }
 
