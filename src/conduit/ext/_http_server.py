@@ -15,6 +15,9 @@ from .protocols import FlowTransport
 Mode: TypeAlias = server.Mode | endp.Endp | str
 Handler: TypeAlias = Callable[[Any, Input, Output], Awaitable[object]]
 
+ANY_TIME = 10.0 * 365 * 24 * 3600
+"""How long a stop waits, in seconds, when somebody else ends the connections."""
+
 
 class ListenOptions(TypedDict, total=False):
     """Arguments of `conduit.listen` that an HTTP server passes on."""
@@ -69,9 +72,9 @@ class HTTPTransport(FlowTransport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """A fact about the flow, where servers look for it.
 
-        name: "peername" and "sockname" have two parts, or are a path; "sslcontext" is something whenever there is TLS. "socket"
-        is unknown, since its names are not always those of the two ends. default: for what is not
-        known.
+        name: "peername" and "sockname" have two parts, or are a path; "sslcontext" is something
+        whenever there is TLS; "socket" is unknown, since its names are not always those of the two
+        ends. default: for what is not known.
         """
         match name:
             case "peername":

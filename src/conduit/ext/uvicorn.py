@@ -16,7 +16,7 @@ from typing import Any, Unpack, cast
 from .. import endp
 from .._serve import listen
 from .._server import Server
-from ._http_server import ListenOptions, Mode, serving
+from ._http_server import ANY_TIME, ListenOptions, Mode, serving
 from ._needed import needs
 
 with needs("uvicorn"):
@@ -25,9 +25,6 @@ with needs("uvicorn"):
 
 # Seconds that a client has to send its request who was let in when the server stopped already.
 _LATE = 0.5
-
-# A stop that waits for as long as its handlers take.
-_ANY_TIME = 10.0 * 365 * 24 * 3600
 
 
 class ConduitServer(uvicorn.Server):
@@ -92,7 +89,7 @@ class ConduitServer(uvicorn.Server):
         """Stop, as the class tells."""
         listening = self._listening
         assert listening is not None, "it has started"
-        self._stopping = asyncio.ensure_future(listening.stop(drain=_ANY_TIME))
+        self._stopping = asyncio.ensure_future(listening.stop(drain=ANY_TIME))
         # What is below waits for it.
         listeners: list[Any] = [_Listener(self._stopping)]
         self.servers = listeners
