@@ -25,7 +25,11 @@ class Server:
 
     @property
     def port(self) -> int:
-        return int(self.addresses[0].partition("?")[0].rpartition(":")[2])
+        return self.ports[0]
+
+    @property
+    def ports(self) -> list[int]:
+        return [int(one.partition("?")[0].rpartition(":")[2]) for one in self.addresses]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[str, str]:
         self.process.send_signal(number)

@@ -9,48 +9,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conduit.proxy_protocol import parse, wanted
 from conduit.testing import Authority
 from tests.cli.command import COMMAND
 from tests.cli.running import serving, talk, terminal
+from tests.cli.sockets import accepted, connected, exactly, upstream
 
 MEGABYTES = 100
-
-
-def connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
-
-
-@contextlib.contextmanager
-def upstream() -> Iterator[tuple[str, socket.socket]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
-        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", listener
-
-
-def accepted(listener: socket.socket) -> socket.socket:
-    sock = listener.accept()[0]
-    sock.settimeout(20)
-    return sock
-
-
-def exactly(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        data += sock.recv(size - len(data)) or pytest.fail(f"it ended after {data!r}")
-    return data
-
-
-def header_of(sock: socket.socket):
-    data = b""
-    while more := wanted(data):
-        data += exactly(sock, more)
-    return parse(data)
 
 
 def peak_memory(pid: int) -> int:
@@ -185,121 +153,6 @@ def test_sigterm_lets_connections_end_and_then_cuts_them():
                 with contextlib.suppress(ConnectionResetError):
                     assert client.recv(1) == b""
                 assert relay.process.wait(20) == 0
-
-
-# The PROXY protocol -------------------------------------------------------------------------------
-
-
-def proxying(target: str, *args: str, listen: str = "tcp://127.0.0.1:0"):
-    return serving("relay", *args, listen, target)
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_target_is_told_who_the_client_is(version):
-    with upstream() as (target, listener), proxying(target, "--proxy-to", version) as relay:
-        with connected(relay.port) as client, accepted(listener) as there:
-            client.sendall(b"data")
-            header = header_of(there)
-            assert (str(header.source.ip), header.source.port) == client.getsockname()
-            assert header.destination.port == relay.port
-            assert exactly(there, 4) == b"data"
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_haproxy_sends_a_header_and_it_is_passed_on(version, program, tmp_path: Path):
-    with (
-        upstream() as (target, listener),
-        proxying(target, "--proxy-from", "127.0.0.0/8", "--proxy-to", "v2") as relay,
-    ):
-        send = "send-proxy" if version == "v1" else "send-proxy-v2"
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            os.set_inheritable(reserved.fileno(), True)
-            (tmp_path / "haproxy.cfg").write_text(
-                "defaults\n mode tcp\n timeout connect 20s\n timeout client 20s\n"
-                f" timeout server 20s\nlisten l\n bind fd@{reserved.fileno()}\n"
-                f" server s 127.0.0.1:{relay.port} {send}\n"
-            )
-            with subprocess.Popen(
-                [program("haproxy"), "-db", "-q", "-f", str(tmp_path / "haproxy.cfg")],
-                pass_fds=[reserved.fileno()],
-            ) as haproxy:
-                try:
-                    with connected(reserved.getsockname()[1]) as client:
-                        client.sendall(b"data")
-                        with accepted(listener) as there:
-                            header = header_of(there)
-                            assert (
-                                str(header.source.ip),
-                                header.source.port,
-                            ) == client.getsockname()
-                            assert exactly(there, 4) == b"data"
-                finally:
-                    haproxy.kill()
-
-
-def test_haproxy_accepts_our_header(program, tmp_path: Path):
-    with upstream() as (behind, listener), socket.create_server(("127.0.0.1", 0)) as reserved:
-        os.set_inheritable(reserved.fileno(), True)
-        (tmp_path / "haproxy.cfg").write_text(
-            "defaults\n mode tcp\n timeout connect 20s\n timeout client 20s\n"
-            f" timeout server 20s\nlisten l\n bind fd@{reserved.fileno()} accept-proxy\n"
-            f" server s {behind.removeprefix('tcp://')} send-proxy\n"
-        )
-        with subprocess.Popen(
-            [program("haproxy"), "-db", "-q", "-f", str(tmp_path / "haproxy.cfg")],
-            pass_fds=[reserved.fileno()],
-        ) as haproxy:
-            try:
-                target = f"tcp://127.0.0.1:{reserved.getsockname()[1]}"
-                with proxying(target, "--proxy-to", "v2") as relay:
-                    with connected(relay.port) as client, accepted(listener) as there:
-                        assert header_of(there).source.port == client.getsockname()[1]
-            finally:
-                haproxy.kill()
-
-
-def test_header_precedes_tls(key):
-    files, ca = key
-    with (
-        serving("serve", f"tls://127.0.0.1:0?{files}", "--echo") as behind,
-        proxying(f"tcp://127.0.0.1:{behind.port}", "--proxy-from", "127.0.0.1") as strip,
-    ):
-        target = f"tls://127.0.0.1:{strip.port}?hostname=localhost&ca={ca}"
-        with proxying(target, "--proxy-to", "v1") as relay, connected(relay.port) as client:
-            client.sendall(b"secret")
-            assert exactly(client, 6) == b"secret"
-
-
-def test_peer_that_is_not_trusted_cannot_say_who_it_is():
-    forged = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
-    args = ("--proxy-from", "192.0.2.0/24", "--proxy-to", "v1")
-    with upstream() as (target, listener), proxying(target, *args) as relay:
-        with connected(relay.port) as client, accepted(listener) as there:
-            client.sendall(forged)
-            assert header_of(there).source.port == client.getsockname()[1]
-            assert exactly(there, len(forged)) == forged  # it is data
-
-
-@pytest.mark.parametrize(
-    ("said", "complaint"),
-    [
-        (b"GET / HTTP/1.1\r\n\r\n", "no PROXY header"),
-        (b"PROXY TCP4 1.2.3.4", "ended before its PROXY header did"),
-        (b"PROXY UNKNOWN " + b"x" * 200, "more than 107 bytes"),
-        (None, "no PROXY header within 0.2 s"),
-    ],
-)
-def test_trusted_peer_without_a_header_is_refused(said, complaint):
-    args = ("--proxy-from", "127.0.0.1", "--proxy-timeout", "0.2" if said is None else "20")
-    with upstream() as (target, _), proxying(target, *args) as relay:
-        with connected(relay.port) as client:
-            if said is not None:
-                client.sendall(said)
-                client.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionResetError):
-                assert client.recv(1) == b""
-        _, err = relay.stop()
-        assert complaint in err
 
 
 # Views --------------------------------------------------------------------------------------------

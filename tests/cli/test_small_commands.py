@@ -50,10 +50,9 @@ ADDRESS = "tcp://127.0.0.1:1"
         (["relay", "nowhere", ADDRESS], "'LISTEN..."),
         (["relay", "--proxy-from", "here", ADDRESS, ADDRESS], "'here' is no network"),
         (["relay", "--proxy-to", "v3", ADDRESS, ADDRESS], "'v3' is not one of"),
-        (["relay", "--proxy-to", "v1", ADDRESS, "https://h"], "not to the URI of a service"),
         (
-            ["relay", "--proxy-from", "unix", "tls://*:0?crt=a&key=b", ADDRESS],
-            "a PROXY header comes before it",
+            ["relay", "--proxy-from", "unix", "tls-native://*:0?crt=a&key=b", ADDRESS],
+            "a PROXY header comes before tls:// alone",
         ),
         (["resolve"], "Missing argument"),
         (["resolve", "what"], "an address starts with its scheme"),
