@@ -55,6 +55,10 @@ ORDER = [
     "_splice",
     "_relay",
     "_run",
+    "_lending",
+    "_worker",
+    "_worker_process",
+    "_workers",
     "testing",
     "__init__",  # conduit itself: the public names
     "ext",
