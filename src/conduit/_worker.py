@@ -34,15 +34,19 @@ def work(line: int, lifeline: int, counts: int, mine: int, count: int) -> None:
     _die_with_the_parent(lifeline)
     for descriptor in (line, lifeline, counts):
         os.set_inheritable(descriptor, False)
-    sock = socket.socket(fileno=line)
-    with os.fdopen(os.dup(line), "rb") as told:
-        order = json.loads(told.readline())
-    sys.argv[:] = order["arguments"]
-    # As of sd_listen_fds(3): what was handed to the parent is for each of us.
-    os.environ.update({name: str(os.getpid()) for name in order["for me"]})
-    lent.lender = lender = lent.Lender(sock, Turns(counts, mine, count))
+    with socket.socket(fileno=line) as sock:
+        with os.fdopen(os.dup(line), "rb") as told:
+            order = json.loads(told.readline())
+        sys.argv[:] = order["arguments"]
+        # As of sd_listen_fds(3): what was handed to the parent is for each of us.
+        os.environ.update({name: str(os.getpid()) for name in order["for me"]})
+        lent.lender = lent.Lender(sock, Turns(counts, mine, count))
+        _run(order["main"], lent.lender)
+
+
+def _run(target: str, lender: lent.Lender) -> None:
     try:
-        main = _find(order["main"])
+        main = _find(target)
         lender.tell({"imported": True})
         told_to_end = run_and_tell(main, lender.keep)[1]
     except KeyboardInterrupt:

@@ -361,10 +361,10 @@ class _Parent:
         """Tell systemd when all workers listen that have not come to their end."""
         workers = self._workers.values()
         all_here = not self._first and not self._due and bool(workers)
-        if all_here and not self._told and not self._signals:
-            if all(worker.listens and not worker.reloading for worker in workers):
-                self._told = True
-                self._supervisor.tell_now(READY)
+        all_ready = all(worker.listens and not worker.reloading for worker in workers)
+        if all_here and all_ready and not self._told and not self._signals:
+            self._told = True
+            self._supervisor.tell_now(READY)
 
     def _say_stopping(self) -> None:
         self._supervisor.tell_now(STOPPING)
