@@ -170,8 +170,10 @@ def _of_the_network(name: str, addresses: tuple[Address, ...]) -> tuple[Address,
     taken: list[Address] = []
     for one in addresses[:_MOST_ADDRESSES]:
         where = cast("object", one.endp)
-        if type(where) is endp.TCP or type(where) is endp.Host:
-            taken.append(one)
-        else:
+        if not isinstance(where, endp.TCP | endp.Host) or type(where) not in (endp.TCP, endp.Host):
             logger.warning("%r: not taken from discovery, for it is no TCP: %s", name, where)
+        elif where.port == 0:
+            logger.warning("%r: not taken from discovery, for it has no port: %s", name, where)
+        else:
+            taken.append(one)
     return tuple(taken)
