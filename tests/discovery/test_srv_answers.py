@@ -93,14 +93,18 @@ async def test_names_that_go_round_in_a_circle():
         # It is left to the system, which will not find it either.
         assert await endps(source) == ["tcp://a.example:80"]
     async with asking((NAME, "CNAME", 60, f"{NAME}."), timeout=0.3) as (source, _):
-        try:
+        with contextlib.suppress(ResolutionError):
             assert await endps(source) == []
-        except ResolutionError as error:
-            assert NAME in str(error)
 
 
 async def test_targets_that_no_host_is_called():
-    odd = [r"\195\188.example.", r"a\.b\@c.example.", r"\000.example.", "a/b.example.", "*.example."]
+    odd = [
+        r"\195\188.example.",
+        r"a\.b\@c.example.",
+        r"\000.example.",
+        "a/b.example.",
+        "*.example.",
+    ]
     records = NAME, "SRV", 60, *[f"0 0 80 {name}" for name in odd], "0 0 81 good.example."
     async with asking(records, ("good.example", "A", 60, "192.0.2.1")) as (source, _):
         found = await endps(source)
