@@ -9,8 +9,10 @@ from typing import Literal, TypeAlias, cast
 import conduit
 from conduit import client, endp, flow
 
+from .._relay import cut
 from .._resolve import resolved
 from .._target import to_client
+from ..channels import wire_of
 from ..convert import endp_of_flow
 from ..errors import AddressError
 from ..proxy_protocol import Header, Peer
@@ -56,7 +58,7 @@ class Passing:
             await self._pass(visit)
         except (OSError, conduit.ConduitError) as error:
             self._journal.failed(error, visit)
-            oc.transport.abort()  # so that the client does not take it for an ordinary end
+            cut(wire_of(oc))  # so that the client does not take it for an ordinary end
         finally:
             self._journal.end(visit)
 
