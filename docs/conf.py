@@ -13,7 +13,7 @@ import conduit  # noqa: E402
 highlight_language = "none"
 project = "Conduit"
 author = "Conduit contributors"
-copyright = "Conduit contributors, ISC licence"  # noqa: A001
+copyright = "Conduit contributors, ISC licence"
 version = release = conduit.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "docstrings", "homes"]
