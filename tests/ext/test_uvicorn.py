@@ -15,7 +15,7 @@ from conduit import client, server, trust
 from conduit.ext.uvicorn import ConduitServer
 from tests.certificates import Certificates
 from tests.ext.asgi_app import App
-from tests.ext.uvicorn_server import browser, refused, running
+from tests.ext.uvicorn_server import browser, read_nothing, refused, running
 from tests.peers.http_server import BIG
 from tests.peers.tls_server import on_one_loop
 
@@ -96,18 +96,7 @@ async def test_an_application_waits_for_a_client_that_does_not_read(
 ) -> None:
     app = App()
     async with running(app, f"unix:{socket_path}", http=implementation) as web:
-        _, ic, oc = await conduit.connect(web.endps[0])
-        oc.write(b"GET /endless HTTP/1.1\r\nHost: app\r\n\r\n")
-        await ic.readuntil(b"\r\n\r\n")
-        before = -1
-        while app.produced != before:
-            before = app.produced
-            await asyncio.sleep(0.03)
-        # What the kernel and both wires hold.
-        assert 0 < app.produced < 4_000_000
-        oc.transport.abort()
-        await app.disconnected.wait()
-        await oc.wait_closed()
+        await read_nothing(app, web.endps[0])
 
 
 @pytest.mark.parametrize("implementation", HTTP)
