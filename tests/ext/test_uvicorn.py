@@ -18,6 +18,7 @@ from tests.ext.asgi_app import App
 from tests.ext.uvicorn_server import browser, read_nothing, refused, running
 from tests.peers.http_server import BIG
 from tests.peers.tls_server import on_one_loop
+from tests.vsock_loopback import LOCAL, needs_vsock
 
 TCP = "tcp://127.0.0.1:0"
 HTTP = ("h11", "httptools")
@@ -149,3 +150,15 @@ async def test_a_client_in_the_queue_is_served_although_the_server_stops(socket_
             assert (await answer).json()["path"] == "/wait"
         assert b'"path": "/late"' in await ic.read()
         await oc.close()
+
+
+@needs_vsock
+async def test_a_client_by_vsock_is_a_number() -> None:
+    async with running(App(), f"vsock://{LOCAL}:0") as web, browser(web.endps[0]) as http:
+        assert (await http.get("http://app/")).json()["client"][0] == str(LOCAL)
+
+
+async def test_options_of_listen_hold(socket_path: str) -> None:
+    async with running(App(), f"unix:{socket_path}", listening={"idle_timeout": 0.05}) as web:
+        async with conduit.connect(web.endps[0]) as (_, ic, _):
+            assert await ic.read() == b""
