@@ -61,7 +61,16 @@ def _warm() -> None:
         runner.run(asyncio.sleep(0))
 
 
-@pytest.fixture(autouse=True)
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of what the garbage collector looks through.
+
+    Else each of its rounds, which some tests ask for, looks at thousands of tests first.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_blocking_call() -> Iterator[None]:
     """A call in conduit that would block the loop fails the test."""
     # The authority for tests writes its files at once, and may.

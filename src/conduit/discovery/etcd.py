@@ -14,10 +14,13 @@ from types import TracebackType
 
 from .. import endp
 from .._debug import logger
+from .._fields import Password
 from ..errors import AddressError, ResolutionError
 from ..text import parse_endp
+from ..tls.keys import OwnKey
+from ..tls.trust import Trust
 from .etcd_lease import Lease
-from .etcd_members import Members
+from .etcd_members import Access, Members
 from .etcd_watch import Watch
 from .interface import Address, Found
 
@@ -31,18 +34,36 @@ class Etcd:
             rule = conduit.discovery.Rule(etcd, name=conduit.discovery.host_name)
 
     members: of the cluster, each "HOST:PORT"; they are tried in turn. prefix: of all keys (default
-    "/conduit/"). timeout: seconds for an answer of one member (default 3).
+    "/conduit/"). timeout: seconds for an answer of one member (default 3); who registers, or asks
+    for a name for the first time, goes on trying for as long as that for each member, since they
+    may be electing a leader.
+
+    trust: who signs the certificates of the members: `conduit.trust.ca` or `.os`; each must be for
+    the member's HOST (default: None, no TLS). own_key: an `OwnKey` to show them, for
+    `--client-cert-auth`. user: a user of etcd's (default: None, no login). password: a function of
+    one bool that returns the password, such as `conduit.text.PasswordFromFile`; it is called in a
+    thread for each new token, and printed nowhere. Files are read anew for each connection.
 
     It belongs to the event loop in which it was entered. It needs the package aetcd: `pip install
-    'conduit-net[etcd]'`; without it, entering raises UnsupportedTransport.
+    'conduit-net[etcd]'`; without it, entering raises UnsupportedTransport. Entering raises TLSError
+    and OSError for files of `trust` and `own_key` that cannot be used.
 
-    Raises AddressError for a member that cannot be.
+    Raises AddressError for a member or a login that cannot be, TLSError for a `trust` that gRPC
+    cannot follow (fingerprints), and for an `own_key` without `trust`.
     """
 
     def __init__(
-        self, members: Sequence[str], *, prefix: str = "/conduit/", timeout: float = 3.0
+        self,
+        members: Sequence[str],
+        *,
+        prefix: str = "/conduit/",
+        timeout: float = 3.0,
+        trust: Trust | None = None,
+        own_key: OwnKey | None = None,
+        user: str | None = None,
+        password: Password | None = None,
     ) -> None:
-        self._members = Members(members, timeout)
+        self._members = Members(members, timeout, Access(trust, own_key, user, password))
         self._prefix = prefix
         self._watches: OrderedDict[str, Watch] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,8 +120,8 @@ class Etcd:
         The lease is renewed three times in that span, by whichever member answers, and made anew
         if it was lost. When the block ends it is revoked, so that clients go elsewhere at once.
 
-        Raises ResolutionError if no member answers, AddressError for an address that nobody else
-        could use, RuntimeError outside of the block.
+        Raises ResolutionError if no member answers in time, AddressError for an address that nobody
+        else could use, RuntimeError outside of the block.
         """
         self._check()
         if ttl < 2:

@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import ipaddress
 import ssl
 from collections.abc import Generator, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-from .. import client, endp, flow
+from .. import client, flow
 from .._connect import connect
 from .._deadlines import TimeLimit
 from .._start_tls import start_tls
 from .._tailored import tailored
-from .._target import to_client
 from ..channels import wire_of
-from ..context import Context, Verify, default_ctx
+from ..context import Context, default_ctx
 from ..errors import AddressError
-from ..tls.facts import Facts
 from ..transports import Triple
 from ._needed import needs
+from ._routes import Routes, Target
+from ._ssl_object import ssl_object
+from ._their_tls import TheirTLS
 
 with needs("httpcore"):
     import httpcore
-
-Target: TypeAlias = client.Client | endp.Endp | str
 
 
 class ConduitBackend(httpcore.AsyncNetworkBackend):
@@ -56,13 +54,8 @@ class ConduitBackend(httpcore.AsyncNetworkBackend):
         routes: Mapping[str, Target] | None = None,
     ) -> None:
         self._ctx = ctx
-        self._target = target
-        self._routes = dict(routes or {})
-        for one in (target, *self._routes.values()):
-            if one is not None:
-                to_client(one, self._context, None)
-        # The context for the last ssl.SSLContext that was met.
-        self._theirs: Context | None = None
+        self._routes = Routes(target, routes, ctx)
+        self._theirs = TheirTLS()
 
     @property
     def _context(self) -> Context:
@@ -95,7 +88,7 @@ class ConduitBackend(httpcore.AsyncNetworkBackend):
             ctx = self._context
             if local_address is not None:
                 ctx = tailored(ctx, src=(ipaddress.ip_address(local_address),))
-            triple = await connect(self._target_for(host, port), ctx=ctx, timeout=timeout)
+            triple = await connect(self._routes.target(host, port), ctx=ctx, timeout=timeout)
             _set_options(triple, socket_options if isinstance(triple.flow, flow.TCP) else None)
         return ConduitStream(triple, self)
 
@@ -121,27 +114,7 @@ class ConduitBackend(httpcore.AsyncNetworkBackend):
         ctx = self._context
         if isinstance(ssl_context, _Ours):
             return tailored(ctx, alpn=ssl_context.offered or None)
-        if self._theirs is None or self._theirs.ssl_ctx is not ssl_context:
-            # It says itself whom it trusts and what it shows.
-            self._theirs = dataclasses.replace(
-                ctx,
-                ssl_ctx=ssl_context,
-                tls_authenticator=None,
-                tls_own_key=None,
-                alpn=(),
-                ssl_client_verify=Verify(hostname=False, ip=False),
-            )
-        return self._theirs
-
-    def _target_for(self, host: str, port: int) -> Target:
-        name = f"[{host}]" if ":" in host else host
-        target = self._routes.get(f"{name}:{port}") or self._routes.get(host) or self._target
-        if target is not None:
-            return target
-        try:
-            return client.TCP(ipaddress.ip_address(host), port)
-        except ValueError:
-            return client.Host(host, port)
+        return self._theirs.context(ctx, ssl_context)
 
 
 class ConduitStream(httpcore.AsyncNetworkStream):
@@ -239,8 +212,7 @@ class ConduitStream(httpcore.AsyncNetworkStream):
             case "server_addr":
                 return oc.get_extra_info("peername")
             case "ssl_object":
-                facts = oc.get_extra_info("tls")
-                return oc.get_extra_info(info) or (None if facts is None else _Agreed(facts))
+                return ssl_object(oc)
             case _:
                 return oc.get_extra_info(info)
 
@@ -268,21 +240,6 @@ class _Ours(ssl.SSLContext):
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
         """Remember what the pool would like to speak."""
         self.offered = tuple(alpn_protocols)
-
-
-class _Agreed:
-    """What httpcore asks an `ssl.SSLObject`, of a stack that has none."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-
-    def selected_alpn_protocol(self) -> str | None:
-        """The protocol that was agreed on."""
-        return self._facts.alpn
-
-    def version(self) -> str:
-        """The version of TLS, as Python's ssl calls it."""
-        return self._facts.version
 
 
 @contextlib.contextmanager

@@ -12,19 +12,17 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ..context import Context
 from ._needed import needs
+from ._routes import Target
 
 with needs("httpx"):
     import httpcore
     import httpx
 
     from .httpcore import ConduitBackend
-
-if TYPE_CHECKING:
-    from .httpcore import Target
 
 # What httpx has when nothing is said; it has no public name there.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)

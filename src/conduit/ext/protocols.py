@@ -85,6 +85,11 @@ class FlowTransport(asyncio.Transport):
     # What lets `asyncio.loop.start_tls` put its own TLS over this.
     _start_tls_compatible = True
 
+    @property
+    def _sendfile_compatible(self) -> object:
+        """Asked by `loop.sendfile` of asyncio, which is to say the same as that of uvloop."""
+        raise NotImplementedError("files are not sent by the kernel here: write what is in them")
+
     def __init__(self, ic: Input, oc: Output, protocol: asyncio.BaseProtocol) -> None:
         super().__init__()
         wire = _free(ic, oc)
