@@ -10,7 +10,14 @@ import pytest
 import conduit
 from conduit import trust
 from tests.certificates import Certificates
-from tests.peers.kept import Broker, Redis, broker_running, redis_running
+from tests.peers.kept import (
+    SSHD,
+    Broker,
+    Redis,
+    broker_running,
+    redis_running,
+    sshd_running,
+)
 
 
 @pytest.fixture
@@ -28,6 +35,12 @@ def redis_server(program, certificates: Certificates) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def broker(program) -> Iterator[Broker]:
     with broker_running(program) as where:
+        yield where
+
+
+@pytest.fixture(scope="session")
+def sshd(program) -> Iterator[SSHD]:
+    with sshd_running(program) as where:
         yield where
 
 

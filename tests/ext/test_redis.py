@@ -82,8 +82,9 @@ async def test_a_pool_uses_its_connections_again(redis_server: Redis) -> None:
         await connection.send_command("PING")
         await connection.send_command("PING")
         assert await connection.read_response() in (b"PONG", "PONG")
-        while not await connection.can_read():
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while not await connection.can_read():  # noqa: ASYNC110
+                await asyncio.sleep(0)
         await db.connection_pool.release(connection)
         assert await db.echo("hello") == b"hello"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -103,3 +104,36 @@ def broker_running(find: Find) -> Iterator[Broker]:
         config.write_text(_GARAGEMQ.format(port=port, home=home))
         with kept(find("garagemq"), "--config", str(config), says="Server started"):
             yield Broker(port)
+
+
+class SSHD(NamedTuple):
+    """Where an sshd is, the file of its public key, and that of the key by which it lets one in."""
+
+    port: int
+    host_key: str
+    user_key: str
+
+
+@contextmanager
+def sshd_running(find: Find) -> Iterator[SSHD]:
+    """An OpenSSH server, for the user who runs the tests, while the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="conduit-") as home, port_of_its_own() as port:
+        for name in ("host", "user"):
+            command = find("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", f"{home}/{name}"
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # else it refuses to start
+        options = {
+            "ListenAddress": "127.0.0.1",
+            "HostKey": f"{home}/host",
+            "AuthorizedKeysFile": f"{home}/user.pub",
+            "PasswordAuthentication": "no",
+            "UsePAM": "no",
+            "StrictModes": "no",
+            "PidFile": "none",
+        }
+        config = Path(home, "config")
+        config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+        command = find("sshd"), "-D", "-e", "-p", str(port), "-f", str(config)
+        with kept(*command, says="Server listening on"):
+            yield SSHD(port, f"{home}/host.pub", f"{home}/user")

@@ -54,7 +54,7 @@ class ConduitTransportFactory(TransportFactory):
     ) -> None:
         self._target = target
         self._ctx = ctx or default_ctx()
-        self._limits = {} if timeout is _TIMEOUT else {"timeout": timeout}
+        self._timeout = timeout
         if target is not None:
             to_client(target, self._ctx, timeout)
 
@@ -67,7 +67,7 @@ class ConduitTransportFactory(TransportFactory):
         """
         try:
             where = _of_url(url) if self._target is None else self._target
-            _, ic, oc = await connect(where, ctx=self._ctx, **self._limits)
+            _, ic, oc = await connect(where, ctx=self._ctx, timeout=self._timeout)
         except (OSError, AddressError) as error:
             raise AMQPConnectionError(str(error)) from error
         return cast("asyncio.StreamReader", ic), cast("asyncio.StreamWriter", oc)
