@@ -32,6 +32,7 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 60
 add_module_names = False
+smartquotes_action = "D"  # quotes stay as they are, since many are of code
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # most of what is code in a docstring is no name

@@ -16,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 WIDTHS = {"phone": 390, "desktop": 1400}
 MODES = ("light", "dark")
@@ -51,6 +52,7 @@ class Browser:
     """A page of Chromium, driven by its DevTools protocol."""
 
     def __init__(self, profile: str) -> None:
+        self.stack = ExitStack()
         program = shutil.which("chromium") or shutil.which("google-chrome")
         if program is None:
             sys.exit("there is no chromium: apt-get install chromium")
@@ -65,7 +67,7 @@ class Browser:
             line.split()[-1] for line in self.process.stderr if "DevTools listening" in line
         )
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
-        self.socket: ClientConnection = connect(address, max_size=None)
+        self.socket = self.stack.enter_context(connect(address, max_size=None))
         self.number = 0
         self.session = ""
         self.events: list[dict[str, Any]] = []
@@ -115,7 +117,7 @@ class Browser:
         file.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:
-        self.socket.close()
+        self.stack.close()
         self.process.terminate()
         self.process.wait()
 

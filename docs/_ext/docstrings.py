@@ -63,10 +63,12 @@ def _language(block: list[str]) -> str:
     return "python"
 
 
-def _with_plain_stars(text: str) -> str:
-    """The text in which a star is a star."""
+def _as_it_stands(text: str) -> str:
+    """The text in which a star is a star, and a word in double quotes is code."""
     parts = text.split("`")
-    parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+    parts[::2] = [
+        re.sub(r'"[^"\s]+"', r"``\g<0>``", part.replace("*", r"\*")) for part in parts[::2]
+    ]
     return "`".join(parts)
 
 
@@ -102,7 +104,7 @@ def rewritten(lines: list[str], known: set[str]) -> list[str]:
         elif _is_list(block):
             result += [*block, ""]
         else:
-            text = _with_plain_stars(" ".join(line.strip() for line in block))
+            text = _as_it_stands(" ".join(line.strip() for line in block))
             before, pairs = arguments_of(text, known)
             if before:
                 result += [before, ""]
