@@ -9,7 +9,9 @@ import pytest
 
 from tests.test_readme import ROOT
 
-ROW = re.compile(r"^\| (?P<what>[^|]+) \|.*\| `(?P<name>[\w.]+)` = (?P<value>[\d.]+) \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (?P<what>[^|]+) \|.*\| `(?P<name>[\w.]+)` = (?P<value>[\d.]+) \|$", re.MULTILINE
+)
 ROWS = [
     (found["name"], float(found["value"]), found[0])
     for found in ROW.finditer((ROOT / "docs" / "security.md").read_text("utf-8"))
@@ -22,7 +24,7 @@ def value_of(name: str) -> Any:
     parts = name.split(".")
     for size in range(len(parts) - 1, 0, -1):
         try:
-            found = importlib.import_module(".".join(parts[:size]))
+            found: Any = importlib.import_module(".".join(parts[:size]))
         except ModuleNotFoundError:
             continue
         *path, last = parts[size:]

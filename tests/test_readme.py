@@ -24,10 +24,12 @@ PAGES = [
 
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
-# How a block is marked: a whole program is run, one that serves is stopped when it is ready, and a
-# fragment has only to be Python.
+# How a block is marked: a whole program is run, one that serves is stopped when it is ready, one
+# with a server that is somebody else's is run by tests/peers/test_docs_programs.py, and a fragment
+# has only to be Python.
 PROGRAM = "python"
 SERVES = "python serves"
+WITH = ("python with dns", "python with etcd")
 FRAGMENT = "python fragment"
 
 # What a program that serves says for readers, and what it says here.
@@ -144,7 +146,7 @@ def test_program_serves_until_it_is_told_to_stop(block: Block, tmp_path: Path) -
 
 def test_every_python_block_is_a_program_or_a_fragment() -> None:
     for block in PYTHON:
-        assert block.kind in (PROGRAM, SERVES, FRAGMENT), block
+        assert block.kind in (PROGRAM, SERVES, FRAGMENT, *WITH), block
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         compile(block.text, str(block), "exec", flags=flags)
 

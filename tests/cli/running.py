@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.cli.command import COMMAND, environment
@@ -38,13 +38,17 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*args: str, listeners: int = 1) -> Iterator[Server]:
+def serving(
+    *args: str, listeners: int = 1, fds: Sequence[int] = (), wrapper: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run a server until the block is left; then it must end well.
 
-    listeners: how many to wait for.
+    listeners: how many to wait for. fds: descriptors it gets, under the same numbers. wrapper: a
+    program that runs it.
     """
     process = subprocess.Popen(
-        [*COMMAND, *args],
+        [*wrapper, *COMMAND, *args],
+        pass_fds=fds,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

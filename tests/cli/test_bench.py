@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.cli.command import COMMAND, environment, run
+from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.running import serving, terminal
 
 ECHO = ("serve", "tcp://127.0.0.1:0", "--echo")
@@ -22,7 +22,7 @@ def echo():
 
 
 def measured(*args: str) -> tuple[int, dict]:
-    result = run("bench", "--json", *args)
+    result = run_here("bench", "--json", *args)
     assert result.stderr == ""
     return result.returncode, json.loads(result.stdout)
 
@@ -132,7 +132,7 @@ def test_a_signal_ends_it_and_what_there_is_is_shown(number):
 
 @pytest.mark.parametrize("columns", [36, 80])
 def test_it_fits_and_is_ascii_where_there_is_no_more(echo, columns):
-    result = run("bench", echo, COLUMNS=str(columns), PYTHONIOENCODING="ascii")
+    result = run_here("bench", echo, COLUMNS=str(columns), PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.isascii()
     assert "\x1b" not in result.stdout
