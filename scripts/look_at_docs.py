@@ -35,8 +35,9 @@ WIDER = """
     for (const one of document.querySelectorAll('article *')) {
       let box = one.getBoundingClientRect(), scrolls = false;
       for (let up = one; up; up = up.parentElement)
-        scrolls ||= /auto|scroll|hidden/.test(getComputedStyle(up).overflowX) && up !== document.body;
-      if (box.right > innerWidth + 1 && !scrolls) wide.push(one.tagName + ' ' + one.textContent.slice(0, 50));
+        scrolls ||= /auto|scroll|hidden/.test(getComputedStyle(up).overflowX);
+      if (box.right > innerWidth + 1 && !scrolls)
+        wide.push(one.tagName + ' ' + one.textContent.slice(0, 50));
     }
   return JSON.stringify([document.documentElement.scrollWidth, wide.slice(0, 5)]);
 })()

@@ -88,7 +88,10 @@ def arguments_of(text: str, known: set[str]) -> tuple[str, list[tuple[str, str]]
     ends = [found.start() for found in starts[1:]] + [len(text)]
     pairs = [
         # Sphinx takes the first of two words for a type.
-        (",".join(re.findall(r"\w+", found["names"].replace(" and ", " "))), text[found.end() : end].strip())
+        (
+            ",".join(re.findall(r"\w+", found["names"].replace(" and ", " "))),
+            text[found.end() : end].strip(),
+        )
         for found, end in zip(starts, ends, strict=True)
     ]
     return text[: starts[0].start()].strip(), pairs
@@ -124,5 +127,6 @@ def _process(
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _process)
     return {"parallel_read_safe": True}

@@ -96,6 +96,7 @@ def _shorten(
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
     app.connect("autodoc-process-signature", _shorten)
     app.connect("missing-reference", _resolve)
     return {"parallel_read_safe": True}

@@ -3,6 +3,7 @@
 import pytest
 
 import conduit
+from conduit import server
 from tests.endpoints import port_of
 from tests.peers.etcd_cluster import cluster
 from tests.peers.programs import run_python
@@ -17,6 +18,15 @@ def blocks(kind: str):
     return pytest.mark.parametrize("block", found, ids=str)
 
 
+def written(block, here):
+    """The program of a block, with what is here in place of what it shows."""
+    text = block.text
+    for shown, instead in here.items():
+        assert shown in text
+        text = text.replace(shown, instead)
+    return text
+
+
 async def nothing(f, ic, oc):
     await ic.read()
 
@@ -28,9 +38,8 @@ async def test_with_dns(program, block):
         target = f"--srv-host=_postgresql._tcp.db.example,a.example,{port_of(srv)},0,1"
         records = target, "--host-record=a.example,127.0.0.1", "--local=/example/"
         async with dnsmasq(program, *records) as port:
-            text = block.text.replace("SRV()", f'SRV(["127.0.0.1"], port={port})')
-            said = await run_python(text)
-            assert said.count(f"flow.TCP(".encode()) == 2
+            said = await run_python(written(block, {"SRV()": f'SRV(["127.0.0.1"], port={port})'}))
+            assert said.count(b"flow.TCP(") == 2
 
 
 @on_one_loop
@@ -38,8 +47,18 @@ async def test_with_dns(program, block):
 async def test_with_etcd(program, block, tmp_path):
     async with cluster(program, tmp_path, count=1) as etcd:
         members = [f"10.0.0.{at}:2379" for at in (1, 2, 3)]
-        text = block.text
-        for shown in members:
-            assert shown in text
-            text = text.replace(shown, etcd.members[0])
-        await run_python(text)
+        await run_python(written(block, dict.fromkeys(members, etcd.members[0])))
+
+
+@on_one_loop
+@blocks("python with postgresql")
+async def test_with_postgresql(postgres, papers, block, tmp_path):
+    own = papers.own
+    mode = server.TLS(own.crt_file, own.key_file, own.password, 0, ip="127.0.0.1")
+    async with postgres() as (_, path), conduit.forward(mode, f"unix:{path}") as front:
+        here = {
+            "tls://db.example:5432?ca=/etc/ours.pem": f"{front.endps[0]}&ca={papers.ca_file}",
+            "/run/me": str(tmp_path),
+            'user="me", database="mine"': 'user="certified", database="postgres"',
+        }
+        await run_python(written(block, here))
