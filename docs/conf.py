@@ -13,7 +13,7 @@ import conduit  # noqa: E402
 highlight_language = "none"
 project = "Conduit"
 author = "Conduit contributors"
-copyright = "Conduit contributors, ISC licence"  # noqa: A001
+copyright = "Conduit contributors, ISC licence"
 version = release = conduit.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "docstrings", "homes"]
@@ -36,7 +36,10 @@ add_module_names = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # most of what is code in a docstring is no name
-    (r"py:.*", r"(asyncio|collections|contextlib|datetime|ipaddress|os|ssl|socket|types|typing)\..*"),
+    (
+        r"py:.*",
+        r"(asyncio|collections|contextlib|datetime|ipaddress|os|ssl|socket|types|typing)\..*",
+    ),
     (r"py:.*", r"(cryptography)\..*"),
 ]
 

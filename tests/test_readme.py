@@ -5,7 +5,9 @@ and the programs of its page find it; so does a pyproject.toml, whose entry poin
 """
 
 import ast
+import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -22,9 +24,14 @@ PAGES = [
 
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
-# How a block is marked: a whole program is run, a fragment has only to be Python.
+# How a block is marked: a whole program is run, one that serves is stopped when it is ready, and a
+# fragment has only to be Python.
 PROGRAM = "python"
+SERVES = "python serves"
 FRAGMENT = "python fragment"
+
+# What a program that serves says for readers, and what it says here.
+ELSEWHERE = {"TCP(8080)": "TCP(0)", "/run/app/": ""}
 
 FILE = re.compile(r"# (?P<path>[\w./-]+\.(?:py|toml))\n")
 
@@ -98,9 +105,46 @@ def test_program_runs_and_complains_of_nothing(block: Block, tmp_path: Path) -> 
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("block", [b for b in PYTHON if b.kind == SERVES], ids=str)
+def test_program_serves_until_it_is_told_to_stop(block: Block, tmp_path: Path) -> None:
+    text = block.text
+    for shown, here in ELSEWHERE.items():
+        text = text.replace(shown, here)
+    (tmp_path / "program.py").write_text(text, "utf-8")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        socket.create_server(("127.0.0.1", 0)) as web,
+        socket.create_server(("127.0.0.1", 0)) as admin,
+    ):
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(20)
+        # As systemd starts it: with two sockets, and told who it is.
+        command = (
+            f"exec 3<&{web.fileno()} 4<&{admin.fileno()}; export LISTEN_PID=$$;"
+            f" exec {sys.executable} -W error program.py"
+        )
+        names = {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "web:admin"}
+        program = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=os.environ | names | {"NOTIFY_SOCKET": str(tmp_path / "notify")},
+            pass_fds=(web.fileno(), admin.fileno()),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert b"READY=1" in told.recv(1024)
+            program.terminate()
+            _, errors = program.communicate(timeout=20)
+        finally:
+            program.kill()
+            program.communicate()
+    assert (program.returncode, errors) == (0, "")
+
+
 def test_every_python_block_is_a_program_or_a_fragment() -> None:
     for block in PYTHON:
-        assert block.kind in (PROGRAM, FRAGMENT), block
+        assert block.kind in (PROGRAM, SERVES, FRAGMENT), block
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         compile(block.text, str(block), "exec", flags=flags)
 

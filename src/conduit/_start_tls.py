@@ -7,6 +7,7 @@ import ssl
 import time
 
 from . import endp, events, flow
+from ._hostnames import certified_name
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
 from .errors import AddressError, TLSError
@@ -103,7 +104,7 @@ def _name_of(f: flow.Flow) -> str | None:
     """The name or the address that a flow was connected to."""
     match f.origin:
         case endp.TLS(host, _) | endp.TLSTunnel(host, _, _) | endp.Host(host, _):
-            return host
+            return certified_name(host)
         case endp.TCP(ip, _):
             return str(ip)
         case _:

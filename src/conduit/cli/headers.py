@@ -19,7 +19,8 @@ from ..channels import wire_of
 from ..context import Context
 from ..convert import endp_of_flow
 from ..proxy_protocol import Header, ProxyProtocolError, parse, wanted
-from ..transports.base import Arrival, Attempts, Listener, ListenerOver, ListenOptions, Triple
+from ..transports.base import Arrival, Attempts, Listener, ListenOptions, Triple
+from ..transports.over import ListenerOver
 
 Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
 
@@ -97,8 +98,8 @@ class _HeadedListener(ListenerOver):
         self._trusted = trusted
 
     def accept(self) -> Arrival:
-        """As of every listener; the header is to come."""
-        return _HeadedArrival(self._below.accept(), self._trusted)
+        """As of every listener."""
+        return _HeadedArrival(super().accept(), self._trusted)
 
 
 class _HeadedArrival(Arrival):

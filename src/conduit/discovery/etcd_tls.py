@@ -68,7 +68,7 @@ def read_papers(trust: Trust, own_key: OwnKey | None) -> Papers:
 def _sources(trust: Trust) -> tuple[Source, ...]:
     if trust.anchors != "os":
         return trust.anchors or ()
-    file = ssl.get_default_verify_paths().cafile
+    file = cast("str | None", ssl.get_default_verify_paths().cafile)
     if file is None:
         raise TLSError(
             "Etcd: the anchors of this system are not in one file, which gRPC needs: name one by "

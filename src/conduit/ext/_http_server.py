@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias, TypedDict
 
 from .. import endp, flow, server
+from .._serve import listen
+from .._server import Server
 from ..channels import Input, Output
 from ..context import Context
 from ..tls.keys import OwnKey
@@ -15,8 +17,8 @@ from .protocols import FlowTransport
 Mode: TypeAlias = server.Mode | endp.Endp | str
 Handler: TypeAlias = Callable[[Any, Input, Output], Awaitable[object]]
 
+# How long a stop waits, in seconds, when somebody else ends the connections.
 ANY_TIME = 10.0 * 365 * 24 * 3600
-"""How long a stop waits, in seconds, when somebody else ends the connections."""
 
 
 class ListenOptions(TypedDict, total=False):
@@ -88,6 +90,16 @@ class HTTPTransport(FlowTransport):
                 return self._oc.get_extra_info(name) or self._oc.get_extra_info("tls", default)
             case _:
                 return super().get_extra_info(name, default)
+
+
+async def begin(mode: Mode, handler: Handler, options: ListenOptions) -> Server:
+    """A server that runs, whose connections and whose end are somebody else's business.
+
+    A signal that `conduit.run` gets begins a stop (`wait_stopping`), and no more than that.
+    """
+    server = await listen(mode, handler, drain=ANY_TIME, **options).__aenter__()
+    server.ends_by_itself = True
+    return server
 
 
 def serving(factory: Callable[[], asyncio.BaseProtocol]) -> Handler:

@@ -19,7 +19,6 @@ from typing import Any, Unpack
 from .. import endp
 from .._connect import connect
 from .._deadlines import TimeLimit
-from .._serve import listen
 from .._server import Server
 from .._start_tls import start_tls
 from .._tailored import tailored
@@ -28,7 +27,7 @@ from ..context import Context, Verify, default_ctx
 from ..errors import AddressError, CertificateError, ResolutionError, TLSError
 from ..tls import trust
 from ..transports import Triple
-from ._http_server import ListenOptions, Mode, serving
+from ._http_server import ListenOptions, Mode, begin, serving
 from ._needed import needs
 from ._routes import Routes, Target
 from ._their_tls import TheirTLS
@@ -197,8 +196,7 @@ class ConduitSite(web.BaseSite):
         """Listen. Raises what `conduit.listen` raises."""
         factory = self._runner.server
         assert factory is not None, "checked by the base class"
-        listening = listen(self._mode, serving(factory), **self._options)
-        self._listening = await listening.__aenter__()
+        self._listening = await begin(self._mode, serving(factory), self._options)
         try:
             await super().start()
         except BaseException:
@@ -216,6 +214,14 @@ class ConduitSite(web.BaseSite):
             # The listeners are closed, and those who were let in have a protocol.
             for _ in range(3):
                 await asyncio.sleep(0)
+
+    async def wait_stopping(self) -> None:
+        """Wait until it listens no more: until `conduit.run` gets a signal, say.
+
+        What a program does while it serves; then it calls `cleanup` of the runner.
+        """
+        assert self._listening is not None, "call start() first"
+        await self._listening.wait_stopping()
 
     async def wait_closed(self) -> None:
         """Wait until all is closed that has come by this site."""

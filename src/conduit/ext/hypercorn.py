@@ -9,6 +9,7 @@ since this stands on what is not documented.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from random import randint
@@ -29,12 +30,16 @@ with needs("hypercorn"):
     from hypercorn.asyncio.lifespan import Lifespan
     from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.asyncio.worker_context import WorkerContext
-    from hypercorn.typing import Framework, LifespanState
-    from hypercorn.utils import wrap_app
+    from hypercorn.typing import LifespanState
+    from hypercorn.utils import (
+        LifespanFailureError,
+        LifespanTimeoutError,
+        wrap_app,  # pyright: ignore[reportUnknownVariableType]
+    )
 
 
 async def serve(
-    app: Framework,
+    app: Callable[..., Any],
     config: Config,
     mode: Mode,
     *,
@@ -91,7 +96,7 @@ async def serve(
             if started is not None:
                 started(server)
             try:
-                await _first_of(shutdown_trigger, context.terminate.wait, server.wait_stopped)
+                await _first_of(shutdown_trigger, context.terminate.wait, server.wait_stopping)
             finally:
                 # Idle connections end by themselves when they hear of this.
                 await context.terminated.set()
@@ -100,6 +105,24 @@ async def serve(
             await lifespan.wait_for_shutdown()
             life.cancel()
         await asyncio.wait([life])
+
+
+async def run(
+    app: Callable[..., Any],
+    mode: Mode,
+    stop: Callable[[], Awaitable[object]] | None,
+    drain: float,
+    started: Callable[[Server], object] | None,
+    options: ListenOptions,
+) -> None:
+    """What `conduit.ext.asgi.serve_asgi` does by Hypercorn."""
+    config = Config()
+    config.graceful_timeout = drain
+    config.errorlog = logging.getLogger("hypercorn.error")
+    try:
+        await serve(app, config, mode, shutdown_trigger=stop, started=started, **options)
+    except (LifespanFailureError, LifespanTimeoutError) as error:
+        raise RuntimeError(f"the application did not start: {error}") from error
 
 
 def _completed(options: ListenOptions, config: Config) -> ListenOptions:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, Unpack, cast
 
 from .. import endp
-from .._serve import listen
 from .._server import Server
-from ._http_server import ANY_TIME, ListenOptions, Mode, serving
+from ._http_server import ListenOptions, Mode, begin, serving
 from ._needed import needs
 
 with needs("uvicorn"):
@@ -60,6 +60,11 @@ class ConduitServer(uvicorn.Server):
         self._stopping: asyncio.Task[None] | None = None
 
     @property
+    def listening(self) -> Server | None:
+        """The server of ours below it; None before it has started."""
+        return self._listening
+
+    @property
     def endps(self) -> tuple[endp.Endp, ...]:
         """How to reach it, with the real port; nothing before it has started."""
         return () if self._listening is None else self._listening.endps
@@ -76,12 +81,12 @@ class ConduitServer(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
         options = self._options.copy()
         options.setdefault("backlog", self.config.backlog)
-        listening = listen(self._mode, serving(self._protocol), **options)
         try:
-            self._listening = await listening.__aenter__()
+            self._listening = await begin(self._mode, serving(self._protocol), options)
         except BaseException:
             await self.lifespan.shutdown()
             raise
+        self._told = asyncio.ensure_future(self._exit_when_told(self._listening))
         self.servers = []
         self.started = True
 
@@ -89,7 +94,7 @@ class ConduitServer(uvicorn.Server):
         """Stop, as the class tells."""
         listening = self._listening
         assert listening is not None, "it has started"
-        self._stopping = asyncio.ensure_future(listening.stop(drain=ANY_TIME))
+        self._stopping = asyncio.ensure_future(listening.stop())
         # What is below waits for it.
         listeners: list[Any] = [_Listener(self._stopping)]
         self.servers = listeners
@@ -99,8 +104,14 @@ class ConduitServer(uvicorn.Server):
             await super().shutdown()
         finally:
             late.cancel()
+            self._told.cancel()
             await listening.stop(drain=0)
             await self._stopping
+
+    async def _exit_when_told(self, listening: Server) -> None:
+        """A signal that `conduit.run` gets is for uvicorn, too."""
+        await listening.wait_stopping()
+        self.should_exit = True
 
     async def _end_the_late(self, told: set[Any]) -> None:
         """Let those end as well who come out of the queue now, but not before they have asked.
@@ -122,6 +133,41 @@ class ConduitServer(uvicorn.Server):
             app_state=self.lifespan.state,
         )
         return protocol
+
+
+async def run(
+    app: Callable[..., Awaitable[Any]],
+    mode: Mode,
+    stop: Callable[[], Awaitable[object]] | None,
+    drain: float,
+    started: Callable[[Server], object] | None,
+    options: ListenOptions,
+) -> None:
+    """What `conduit.ext.asgi.serve_asgi` does by uvicorn, whose signals are left alone."""
+    # Its type says int, and it is given to asyncio as it is.
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=cast("int", drain))
+    server = ConduitServer(config, mode, **options)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    try:
+        await server.startup()
+    except SystemExit as error:
+        raise RuntimeError("the application did not start: uvicorn.error has logged why") from error
+    waiting = None if stop is None else asyncio.ensure_future(stop())
+    try:
+        if started is not None and server.listening is not None:
+            started(server.listening)
+        if waiting is not None:
+            waiting.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        await server.main_loop()
+    except BaseException:
+        config.timeout_graceful_shutdown = 0
+        raise
+    finally:
+        await server.shutdown()
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait([waiting])
 
 
 class _Listener:

@@ -17,12 +17,11 @@ from typing import Any, cast
 
 from .. import endp
 from .._connect import connect as connect_flow
-from .._serve import listen
 from .._server import Server
 from .._start_tls import start_tls
 from ..channels import wire_of
 from ..context import Context, default_ctx
-from ._http_server import ANY_TIME, ListenOptions, Mode, serving
+from ._http_server import ListenOptions, Mode, begin, serving
 from ._needed import needs
 from ._routes import Routes, Target
 from ._their_tls import TheirTLS
@@ -118,8 +117,8 @@ def serve(
     factory = inspect.getclosurevars(server.create_server).nonlocals["protocol_factory"]
 
     async def create_server() -> asyncio.Server:
-        running = listen(mode, serving(factory), **(listening or {}))
-        return cast("asyncio.Server", Listening(await running.__aenter__()))
+        running = await begin(mode, serving(factory), listening or {})
+        return cast("asyncio.Server", Listening(running, server.close))
 
     server.create_server = create_server
     return server
@@ -128,9 +127,12 @@ def serve(
 class Listening(asyncio.AbstractServer):
     """A server of ours as a `websockets.Server` wants it. Made by `serve`, not by hand."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, close: Callable[[], object]) -> None:
         self._server = server
         self._stopping: asyncio.Task[None] | None = None
+        # When the program is told to stop, open connections are told so.
+        self._watch = asyncio.ensure_future(server.wait_stopping())
+        self._watch.add_done_callback(lambda _: close())
 
     @property
     def endps(self) -> tuple[endp.Endp, ...]:
@@ -160,7 +162,7 @@ class Listening(asyncio.AbstractServer):
     def close(self) -> None:
         """Listen no more. Those who are in the queue are told that they come too late."""
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._server.stop(drain=ANY_TIME))
+            self._stopping = asyncio.ensure_future(self._server.stop())
 
     async def wait_closed(self) -> None:
         """Wait until all connections are closed."""

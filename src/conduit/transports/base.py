@@ -159,48 +159,6 @@ class Listener(ABC):
         """Stop listening. A second call does nothing."""
 
 
-class ListenerOver(Listener):
-    """A listener that stands over another and does all as that does; a part of it in another way.
-
-    below: the other, which it closes with itself.
-    """
-
-    __slots__ = ("_below",)
-
-    def __init__(self, below: Listener) -> None:
-        self._below = below
-        self.endp = below.endp
-
-    @property
-    def reloads(self) -> tuple[Reloadable, ...]:
-        """As of every listener; so all that follow."""
-        return self._below.reloads
-
-    def watch(self, ready: Callable[[], None]) -> None:
-        self._below.watch(ready)
-
-    def unwatch(self) -> None:
-        self._below.unwatch()
-
-    def accept(self) -> Arrival:
-        return self._below.accept()
-
-    def unpublish(self) -> None:
-        self._below.unpublish()
-
-    def served(self, succeeded: Callable[[], None]) -> None:
-        self._below.served(succeeded)
-
-    def share(self) -> Shared:
-        return self._below.share()
-
-    def lend(self, lent: bool) -> None:
-        self._below.lend(lent)
-
-    def close(self) -> None:
-        self._below.close()
-
-
 Attempts: TypeAlias = list[tuple[object, BaseException]]
 """The addresses that were tried in vain, each with its failure, in order."""
 

@@ -18,7 +18,7 @@ from .. import endp, server
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
 from . import listen as listen_below
-from .base import Attempts, Listener, ListenerOver, ListenOptions, Triple
+from .base import Attempts, Listener, ListenOptions, Triple
 from .descriptors import (
     Message,
     NotUnderstood,
@@ -30,6 +30,7 @@ from .descriptors import (
 )
 from .inherited import start_listening
 from .offer import PRIVATE, VERSION, Offer, file_of
+from .over import ListenerOver
 from .sockets import SocketListener
 from .unix import Bound, UnixListener, bind, dial_now
 
@@ -259,16 +260,13 @@ class HandedListener(ListenerOver):
         self._succession = succession
 
     def served(self, succeeded: Callable[[], None]) -> None:
-        """The next process may ask from now on."""
         self._succession.begin(succeeded)
 
     def unpublish(self) -> None:
-        """As of every listener; nobody can ask any more."""
         self._succession.end()
         super().unpublish()
 
     def close(self) -> None:
-        """As of every listener."""
         self._succession.end()
         super().close()
 

@@ -32,7 +32,8 @@ from ..tls.library import TLSLibrary, stack_of, tls_library
 from ..tls.trust import Trust
 from . import connect as connect_below
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenerOver, ListenOptions, Reloadable, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+from .over import ListenerOver
 
 ClientTLS: TypeAlias = (
     client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
@@ -407,11 +408,11 @@ class TLSListener(ListenerOver):
     @property
     def reloads(self) -> tuple[Reloadable, ...]:
         """As of every listener."""
-        return (self._certificates, *self._below.reloads)
+        return (self._certificates, *super().reloads)
 
     def accept(self) -> Arrival:
-        """As of every listener; the handshake is to come."""
-        return TLSArrival(self._below.accept(), self._certificates, self._ctx)
+        """As of every listener."""
+        return TLSArrival(super().accept(), self._certificates, self._ctx)
 
 
 class _ClientAt:
