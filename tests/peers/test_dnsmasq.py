@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 from typing import Any
 
 import pytest
@@ -18,23 +16,6 @@ from tests.peers.tls_server import on_both_loops
 pytestmark = [pytest.mark.alone, on_both_loops]
 
 _SAID: dict[str, dict[str, Any]] = {}
-
-
-@pytest.fixture
-def own_network(program) -> list[str]:
-    """The command that gives a program its own network and mounts, where it may do all."""
-    for name in ("ip", "nft", "mount", "dnsmasq"):
-        program(name)
-    # The last three: all that it starts ends with it, however it ends.
-    command = [program("unshare"), "--net", "--mount", "--pid", "--fork", "--kill-child"]
-    if os.getuid():
-        command.append("--map-root-user")
-    check = subprocess.run([*command, "nft", "list", "tables"], capture_output=True, text=True)
-    if check.returncode:
-        if os.environ.get("CONDUIT_TEST_REQUIRE_PEERS"):
-            pytest.fail(f"no network of our own, and nothing may be skipped here: {check.stderr}")
-        pytest.skip(f"a network of our own cannot be made here: {check.stderr}")
-    return command
 
 
 @pytest.fixture
