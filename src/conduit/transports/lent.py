@@ -83,8 +83,9 @@ class Lender:
             taken.discard(number)
             raise _told(answer)
         loan = _Loan(self, wanted, number, len(sockets))
-        turns = self._turns if wanted.kind != "tcp" else None
-        return [LentListener(sock, ctx, loan, turns) for sock in sockets]
+        if wanted.kind == "tcp":  # Each worker has its own.
+            return [LentListener(sock, ctx, loan) for sock in sockets]
+        return [SharedListener(sock, ctx, loan, self._turns) for sock in sockets]
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send the parent a message that needs no answer. Never raises."""
@@ -142,23 +143,35 @@ class _Loan:
 
 
 class LentListener(SocketListener):
-    """A listening socket of the parent's.
+    """A listening socket of the parent's."""
 
-    turns: of the workers, where all have the same socket; None where each has one of its own.
-    """
+    __slots__ = ("_loan",)
 
-    __slots__ = ("_loan", "_pause", "_ready", "_turns")
-
-    def __init__(self, sock: socket.socket, ctx: Context, loan: _Loan, turns: Turns | None) -> None:
+    def __init__(self, sock: socket.socket, ctx: Context, loan: _Loan) -> None:
         super().__init__(sock, ctx)
         self._loan: _Loan | None = loan
-        self._turns = turns
-        self._ready: Callable[[], None] | None = None
-        self._pause: asyncio.TimerHandle | None = None
-        if turns is not None:
-            turns.join()
         if loan.wanted.kind == "unix":
             self.endp = endp.UnixDomainSocket(str(loan.wanted.where))
+
+    def close(self) -> None:
+        """As every listener."""
+        super().close()
+        loan, self._loan = self._loan, None
+        if loan is not None:
+            loan.close_one()
+
+
+class SharedListener(LentListener):
+    """One that other workers have as well, and at which they take turns."""
+
+    __slots__ = ("_pause", "_ready", "_turns")
+
+    def __init__(self, sock: socket.socket, ctx: Context, loan: _Loan, turns: Turns) -> None:
+        super().__init__(sock, ctx, loan)
+        self._turns: Turns | None = turns
+        self._ready: Callable[[], None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        turns.join()
 
     def watch(self, ready: Callable[[], None]) -> None:
         """As every listener."""
@@ -195,9 +208,6 @@ class LentListener(SocketListener):
         """As every listener."""
         self.unpublish()
         super().close()
-        loan, self._loan = self._loan, None
-        if loan is not None:
-            loan.close_one()
 
     def _leave_it_to_others(self) -> None:
         if self._ready is not None and self._pause is None:
