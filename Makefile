@@ -9,10 +9,10 @@ ARGS =
 PYTHONS =
 PYTHON = $(or $(shell scripts/pythons --any),false)
 
-.PHONY: help demo test test-xen check bench clean
+.PHONY: help demo test test-xen check bench docs docs-look pictures clean
 
 help: ## this list (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve and connect over every transport this host has, and show it
 	@$(PYTHON) scripts/make_venv.py demo --extra uvloop --extra testing --extra native
@@ -40,6 +40,17 @@ check: ## ruff, mypy and pyright
 bench: ## the benchmarks, ours and others' in turn (make bench ARGS="--quick" for a short run)
 	@$(PYTHON) scripts/make_venv.py bench --group bench
 	.venv/bench/bin/python -m benchmarks $(ARGS)
+
+docs: ## the documentation, below build/docs
+	@$(PYTHON) scripts/make_venv.py docs --group docs
+	.venv/docs/bin/python -m sphinx -q -E -a -W --keep-going -d build/doctrees docs build/docs $(ARGS)
+
+docs-look: docs ## what a browser makes of it (needs chromium): widths, both modes, the search
+	.venv/docs/bin/python scripts/look_at_docs.py build/docs build/docs-look
+
+pictures: ## the terminal pictures of the documentation, from real runs
+	@$(PYTHON) scripts/make_venv.py docs --group docs
+	.venv/docs/bin/python scripts/pictures.py
 
 clean: ## remove the virtual environments and every cache
 	rm -rf .cache .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -61,7 +61,16 @@ def _warm() -> None:
         runner.run(asyncio.sleep(0))
 
 
-@pytest.fixture(autouse=True)
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of what the garbage collector looks through.
+
+    Else each of its rounds, which some tests ask for, looks at thousands of tests first.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_blocking_call() -> Iterator[None]:
     """A call in conduit that would block the loop fails the test."""
     # The authority for tests writes its files at once, and may.
@@ -70,6 +79,9 @@ def _no_blocking_call() -> Iterator[None]:
             # Two quick calls when a server goes; waiting for a thread there could be cancelled.
             if name in blockbuster.functions:
                 blockbuster.functions[name].can_block_in("conduit/transports/unix.py", "_unlink")
+        for function in blockbuster.functions.values():
+            # redis-py looks up its own version for each connection, whoever makes that.
+            function.can_block_in("redis/utils.py", "get_lib_version")
         yield
 
 
@@ -103,7 +115,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def program() -> Callable[..., str]:
     """Find a real program by name: its path. Missing, it skips the test; in CI it fails it.
 

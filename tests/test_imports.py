@@ -54,6 +54,7 @@ ORDER = [
     "_start_tls",
     "_splice",
     "_relay",
+    "_forward",
     "_run",
     "_lending",
     "_worker",

@@ -238,18 +238,26 @@ def test_things_are_found():
     } <= THINGS.keys()
 
 
-@pytest.mark.parametrize("name", THINGS)
-def test_docstring_starts_with_one_sentence(name):
-    docstring = inspect.getdoc(THINGS[name])
-    assert docstring, f"{name} has no docstring"
-    first, _, _ = docstring.partition("\n\n")
-    assert first[0].isupper() or first[0] in "`'\"", first
-    assert first.endswith("."), first
+def test_docstrings_start_with_one_sentence():
+    firsts = {name: (inspect.getdoc(THINGS[name]) or "").partition("\n\n")[0] for name in THINGS}
+    assert not {name: first for name, first in firsts.items() if not is_sentence(first)}
+
+
+def is_sentence(text: str) -> bool:
+    return text.endswith(".") and (text[0].isupper() or text[0] in "`'\"")
+
+
+# Most of their parameters are those of `serve`, which the tests below see to.
+LIKE_SERVE = ("listen", "forward")
 
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in conduit.__all__ if inspect.isfunction(getattr(conduit, n)) and n != "listen"],
+    [
+        name
+        for name in conduit.__all__
+        if inspect.isfunction(getattr(conduit, name)) and name not in LIKE_SERVE
+    ],
 )
 def test_docstring_of_a_function_explains_each_parameter(name):
     function = getattr(conduit, name)
@@ -261,6 +269,14 @@ def test_listen_and_serve_take_the_same():
     assert list(inspect.signature(conduit.listen).parameters.values()) == list(
         inspect.signature(conduit.serve).parameters.values()
     )
+
+
+def test_forward_takes_what_serve_does_and_explains_what_differs():
+    of_serve = inspect.signature(conduit.serve).parameters
+    of_forward = inspect.signature(conduit.forward).parameters
+    assert of_serve.keys() - {"handler"} == of_forward.keys() - {"target", "target_ctx"}
+    for name in ("mode", "target", "ctx", "target_ctx", "timeout"):
+        assert f"{name}:" in (conduit.forward.__doc__ or "")
 
 
 # CONDUIT_DEBUG ------------------------------------------------------------------------------------

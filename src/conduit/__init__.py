@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         transports,
     )
     from ._connect import connect
+    from ._forward import forward
     from ._places import set_max_active
     from ._relay import relay
     from ._run import run
@@ -106,6 +107,7 @@ _HOME = {
     **dict.fromkeys(("resolver", "server"), ""),
     **dict.fromkeys(("sexp", "testing", "text", "transports"), ""),
     "connect": "_connect",
+    "forward": "_forward",
     "set_max_active": "_places",
     "relay": "_relay",
     "run": "_run",
@@ -227,6 +229,7 @@ __all__ = [
     "events",
     "flow",
     "flow_of_sexp",
+    "forward",
     "ic_of_sexp",
     "init",
     "listen",

@@ -14,6 +14,8 @@ _LONGEST = 253
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _TOO_LONG = re.compile(r"[^.]{64}")
 
+_SRV = re.compile(r"_[^.]+\._[^.]+\.([^.].*)", re.DOTALL)
+
 # What a resolver of the system reads as an IPv4 address: 127.1, 2130706433, 0x7f.1.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
@@ -61,6 +63,27 @@ def is_ip(name: str) -> bool:
     # ipaddress takes any zone, but no interface is called so.
     zone = name.partition("%")[2]
     return zone.isprintable() and not any(char in " /[]%" for char in zone)
+
+
+def srv_domain(name: str) -> str | None:
+    """The domain in a name of DNS SRV (RFC 2782), as "example" in "_postgresql._tcp.example".
+
+    name: of a host. None if it does not begin with a service and a protocol, or what Consul has in
+    its place: two parts with an underscore each.
+    """
+    if not name.startswith("_"):
+        return None
+    found = _SRV.fullmatch(name)
+    return None if found is None else found[1]
+
+
+def certified_name(name: str) -> str:
+    """Whom a certificate must be for, when this name was written: of SRV, the domain.
+
+    That is what a user trusts (RFC 6125, section 6.2.1: the source domain), and what can be in a
+    certificate and in SNI, which have no underscores.
+    """
+    return srv_domain(name) or name
 
 
 def _by_idna(name: str) -> str:

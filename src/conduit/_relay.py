@@ -58,13 +58,13 @@ async def relay(
             await _copy_both(a, b)
     except BaseException:
         for wire in wires:
-            _cut(wire)
+            cut(wire)
         raise
     return Relayed(wire_b.bytes_out - before[1], wire_a.bytes_out - before[0])
 
 
-def _cut(wire: Wire) -> None:
-    """Abort a flow so that its peer can tell."""
+def cut(wire: Wire) -> None:
+    """Abort a flow so that its peer can tell, where its transport has a sign for that."""
     if wire.fd >= 0 and not (wire.lost or wire.transport.is_closing()):
         sock = wire.transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from . import client, endp
+from ._hostnames import srv_domain
 from ._target import Target
 from .context import Context
 from .convert import endp_to_client
@@ -37,13 +38,14 @@ async def resolved(asked: Target) -> Place:
     """Look up what a resolver has to.
 
     asked: what `connect` was asked for. Names of hosts are left to TCP if the context has no
-    resolver, since that asks the system as well.
+    resolver, since that asks the system as well; but not those of DNS SRV without a port.
 
     Raises ResolutionError with the reason when nothing was found, TypeError for a `ctx.resolver`
     that is none.
     """
     where, ctx, timeout = asked
-    if ctx.resolver is not None and isinstance(where, client.TLSOver | _Proxied):
+    asks = ctx.resolver is not None or _asks_for_srv(where)
+    if asks and isinstance(where, client.TLSOver | _Proxied):
         below = where.client if isinstance(where, client.TLSOver) else where.proxy
         if isinstance(where, _Proxied) or _has_proxy(below):
             # What a proxy is asked for is left to it; its own address is looked up.
@@ -59,7 +61,7 @@ async def resolved(asked: Target) -> Place:
     origin: endp.Endp | None = None
     if isinstance(where, str):
         uri: str = where
-    elif ctx.resolver is None or (origin := _endp_with_name(where)) is None:
+    elif not asks or (origin := _endp_with_name(where)) is None:
         return Place(where, where)
     else:
         uri = str(origin)
@@ -96,6 +98,18 @@ def _endp_with_name(where: client.Client) -> endp.Host | endp.TLS | None:
         below = _endp_with_name(where.client)
         return None if below is None else endp.TLS(where.hostname, below)
     return None
+
+
+def _asks_for_srv(where: object) -> bool:
+    """Whether it is at a name of DNS SRV in the end, and its port is to be found, too."""
+    while not isinstance(where, client.Host):
+        if isinstance(where, client.TLSOver):
+            where = where.client
+        elif isinstance(where, _Proxied):
+            where = where.proxy
+        else:
+            return False
+    return where.port == 0 and srv_domain(where.name) is not None
 
 
 def _has_proxy(where: object) -> bool:

@@ -16,6 +16,7 @@ from ._handle import Connection, Handling
 from ._notify import notifier
 from ._places import Places
 from ._reload import Reloader
+from .channels.waiters import wait_in, wake
 from .context import Context
 from .errors import UnsupportedTransport
 from .transports import Arrival, ListenOptions, listen
@@ -70,6 +71,7 @@ class Server:
         self._endps: tuple[endp.Endp, ...] = ()
         self._started = False
         self._stopping = False
+        self._stopping_waiters: list[asyncio.Future[None]] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[Any] | None = None
@@ -108,6 +110,15 @@ class Server:
         self._begin_stop(self._drain if drain is None else drain)
         # Several may wait, and one that is cancelled does not speak for the others.
         await asyncio.shield(self._stopped)
+
+    async def wait_stopping(self) -> None:
+        """Wait until a stop begins, whoever asked for it: new clients are taken in no more.
+
+        For what runs on top of a server and has more to end than its connections.
+        """
+        self.check_process()
+        if not self._stopping:
+            await wait_in(self._stopping_waiters, self._loop)
 
     async def reload(self) -> None:
         """Read again what the server reads from files: TLS certificates, keys and authorities.
@@ -275,6 +286,7 @@ class Server:
     def _begin_stop(self, drain: float) -> None:
         if not self._stopping:
             self._stopping = True
+            wake(self._stopping_waiters)
             notifier().server_stops()
             for acceptor in self._acceptors:
                 # As many as may wait; more can come in only while we accept.

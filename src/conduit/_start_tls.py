@@ -7,13 +7,14 @@ import ssl
 import time
 
 from . import endp, events, flow
+from ._hostnames import certified_name
 from .channels import Input, Output, Wire, wire_of
 from .context import Context, default_ctx
 from .errors import AddressError, TLSError
 from .tls.engine import Engine
 from .tls.keys import OwnKey
 from .tls.layer import TLSTransport
-from .tls.library import stack_of, tls_library
+from .tls.library import TLSLibrary, stack_of, tls_library
 from .transports import Triple
 from .transports.tls import (
     asked,
@@ -40,6 +41,7 @@ async def start_tls(
     own_key: OwnKey | None = None,
     ctx: Context | None = None,
     client_auth: str = "none",
+    library: TLSLibrary | None = None,
     timeout: float | None = 30.0,
 ) -> Triple:
     """Begin TLS on an open flow, where both sides have agreed to (STARTTLS and the like).
@@ -52,7 +54,8 @@ async def start_tls(
     the name that the flow was connected to). own_key: the certificate to show (default: the
     context's `tls_own_key`); a server needs one. ctx: settings (default: `default_ctx()`).
     client_auth: of a server, whether the client must show a certificate: "none" (default),
-    "optional" or "required". timeout: seconds for the handshake (default 30), None for no limit.
+    "optional" or "required". library: which stack does it (default: the one that `tls_library`
+    names). timeout: seconds for the handshake (default 30), None for no limit.
 
     Returns the new flow and its channels, which the caller closes.
 
@@ -71,12 +74,13 @@ async def start_tls(
     if wire_of(oc).flow != f:
         raise ValueError(f"{what}: ic and oc are the channels of {wire_of(oc).flow!r}")
     name = hostname or _name_of(f) or ""
+    library = library or tls_library()
     with naming(what):
         made = flow_over(f, name or "localhost")
         if server_side:
-            engine = await _server_engine(own_key or ctx.tls_own_key, ctx, client_auth)
+            engine = await _server_engine(own_key or ctx.tls_own_key, ctx, client_auth, library)
         elif name:
-            credentials = await client_credentials(ctx, tls_library(), own_key)
+            credentials = await client_credentials(ctx, library, own_key)
             engine = credentials.engine(asked(name), session_key(name, f.origin))
         else:
             raise AddressError("say by hostname= whom the peer's certificate must be for")
@@ -86,11 +90,13 @@ async def start_tls(
         return await secured(Triple(f, ic, oc), engine, ctx, lambda _: made, what=what)
 
 
-async def _server_engine(key: OwnKey | None, ctx: Context, client_auth: str) -> Engine:
+async def _server_engine(
+    key: OwnKey | None, ctx: Context, client_auth: str, library: TLSLibrary
+) -> Engine:
     if key is None:
         raise AddressError("a server needs a certificate: give own_key=OwnKey(crt_file, key_file)")
     settings = server_settings(ctx, (key,), client_auth)
-    loaded = await asyncio.to_thread(stack_of(tls_library()).load_server, settings)
+    loaded = await asyncio.to_thread(stack_of(library).load_server, settings)
     return loaded.engine()
 
 
@@ -98,7 +104,7 @@ def _name_of(f: flow.Flow) -> str | None:
     """The name or the address that a flow was connected to."""
     match f.origin:
         case endp.TLS(host, _) | endp.TLSTunnel(host, _, _) | endp.Host(host, _):
-            return host
+            return certified_name(host)
         case endp.TCP(ip, _):
             return str(ip)
         case _:

@@ -56,7 +56,7 @@ class Host(Record):
     """TCP at a name, which is resolved when connecting.
 
     name: a DNS name, or an IP address as a str.
-    port: 0 to 65535.
+    port: 0 to 65535; 0 with a name of DNS SRV, such as "_postgresql._tcp.example": what it says.
 
     Raises AddressError for a part that cannot be.
     """

@@ -1,11 +1,16 @@
 """The command `conduit` in a process of its own."""
 
+import contextlib
+import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from textwrap import dedent
+from unittest import mock
+
+from conduit.cli import main
 
 COMMAND = (sys.executable, "-W", "error", "-m", "conduit")
 
@@ -39,6 +44,25 @@ def run(
         check=False,
         timeout=40,
     )
+
+
+def run_here(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which costs a tenth: for whatever needs no process of its own."""
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), more.get("PYTHONIOENCODING", "utf-8"), newline="")
+        for _ in ("out", "err")
+    )
+    with (
+        mock.patch.dict(os.environ, environment(**more), clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        status = main(args)
+    said = []
+    for stream in (out, err):
+        stream.flush()
+        said.append(stream.buffer.getvalue().decode(stream.encoding))
+    return subprocess.CompletedProcess(args, status, *said)
 
 
 def without_styles(text: str) -> str:

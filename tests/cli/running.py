@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.cli.command import COMMAND, environment
@@ -25,7 +25,11 @@ class Server:
 
     @property
     def port(self) -> int:
-        return int(self.addresses[0].partition("?")[0].rpartition(":")[2])
+        return self.ports[0]
+
+    @property
+    def ports(self) -> list[int]:
+        return [int(one.partition("?")[0].rpartition(":")[2]) for one in self.addresses]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[str, str]:
         self.process.send_signal(number)
@@ -34,13 +38,17 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*args: str, listeners: int = 1) -> Iterator[Server]:
+def serving(
+    *args: str, listeners: int = 1, fds: Sequence[int] = (), wrapper: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run a server until the block is left; then it must end well.
 
-    listeners: how many to wait for.
+    listeners: how many to wait for. fds: descriptors it gets, under the same numbers. wrapper: a
+    program that runs it.
     """
     process = subprocess.Popen(
-        [*COMMAND, *args],
+        [*wrapper, *COMMAND, *args],
+        pass_fds=fds,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -64,6 +72,14 @@ def serving(*args: str, listeners: int = 1) -> Iterator[Server]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def started(*args: str) -> subprocess.Popen[bytes]:
+    """Begin a command with pipes to all its streams."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*COMMAND, *args], env=environment(), stdin=pipe, stdout=pipe, stderr=pipe
+    )
 
 
 def talk(*args: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:

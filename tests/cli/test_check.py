@@ -7,41 +7,56 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from conduit.testing import Authority
-from tests.cli.command import run
+from tests.cli.command import run_here
 from tests.cli.running import serving, terminal
 
+# Days for which the certificates of the servers are valid.
+FOREVER, SOON, NOW, LATE = 400, 10, 1, -1
 
-def served(directory, days: float):
-    """A TLS server whose certificate is valid for so long, and the options to trust it."""
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """TLS servers by how long their certificates are valid; and the options to trust them."""
+    directory = tmp_path_factory.mktemp("check")
     ca = Authority(not_before=datetime.now(UTC) - timedelta(days=9))
-    until = datetime.now(UTC) + timedelta(days=days)
-    key = ca.issue("localhost", not_after=until).write(directory)
-    mode = f"tls://127.0.0.1:0?crt={key.crt_file}&key={key.key_file}"
-    return serving("serve", mode, "--echo"), ("--ca", ca.write(directory))
+    modes = []
+    for days in (FOREVER, SOON, NOW, LATE):
+        until = datetime.now(UTC) + timedelta(days=days)
+        key = ca.issue("localhost", not_after=until).write(directory, str(days))
+        modes.append(f"tls://127.0.0.1:0?crt={key.crt_file}&key={key.key_file}")
+    # One process for all; its target ends when the client does, or that would wait for it.
+    with (
+        serving("serve", "tcp://127.0.0.1:0", "--echo") as target,
+        serving("relay", *modes, target.addresses[0], listeners=4) as relay,
+    ):
+        ports = dict(zip((FOREVER, SOON, NOW, LATE), relay.ports, strict=True))
+        yield ports, ("--ca", ca.write(directory))
+
+
+def address_of(port: int) -> str:
+    return f"tls://127.0.0.1:{port}?hostname=localhost"
 
 
 @pytest.mark.parametrize(
     ("days", "status", "verdict"),
-    [(400, 0, "ok"), (10, 1, "warning"), (1, 2, "critical"), (-1, 2, "critical")],
+    [(FOREVER, 0, "ok"), (SOON, 1, "warning"), (NOW, 2, "critical"), (LATE, 2, "critical")],
 )
-def test_certificate_that_expires(days, status, verdict, tmp_path):
-    server, trusted = served(tmp_path, days)
-    with server as running:
-        result = run("check", "--json", *trusted, running.addresses[0])
+def test_certificate_that_expires(days, status, verdict, servers):
+    ports, trusted = servers
+    result = run_here("check", "--json", *trusted, address_of(ports[days]))
     report = json.loads(result.stdout)
     assert (result.returncode, report["verdict"], result.stderr) == (status, verdict, "")
     assert report["chain"][0]["names"] == ["localhost"]
     assert report["versions"] == ["TLSv1.2", "TLSv1.3"]
     assert bool(report["findings"]) == (status != 0)
-    if days == -1:
+    if days == LATE:
         assert "expired" in report["findings"][0]["what"]
 
 
-def test_waterfall_has_its_phases_in_order(tmp_path):
-    server, trusted = served(tmp_path, 400)
-    with server as running:
-        port = running.port
-        result = run("check", "--json", *trusted, f"tls://localhost:{port}")
+def test_waterfall_has_its_phases_in_order(servers):
+    ports, trusted = servers
+    port = ports[FOREVER]
+    result = run_here("check", "--json", "--no-offers", *trusted, f"tls://localhost:{port}")
     phases = json.loads(result.stdout)["phases"]
     names = [phase["name"] for phase in phases]
     assert names[0] == "look up"
@@ -51,10 +66,9 @@ def test_waterfall_has_its_phases_in_order(tmp_path):
     assert ends == sorted(ends)
 
 
-def test_untrusted_one_shows_the_chain_and_what_to_do(tmp_path):
-    server, _ = served(tmp_path, 400)
-    with server as running:
-        result = run("check", running.addresses[0])
+def test_untrusted_one_shows_the_chain_and_what_to_do(servers):
+    ports, _ = servers
+    result = run_here("check", "--no-offers", address_of(ports[FOREVER]))
     assert result.returncode == 2
     assert "subject: CN=localhost" in result.stdout
     assert "not among the authorities trusted here" in " ".join(result.stdout.split())
@@ -62,10 +76,11 @@ def test_untrusted_one_shows_the_chain_and_what_to_do(tmp_path):
 
 
 def test_plain_tcp_and_nobody_there():
-    with serving("serve", "tcp://127.0.0.1:0", "--echo") as running:
-        result = run("check", running.addresses[0])
+    with serving("serve", "tcp://127.0.0.1:0", "--echo") as there:
+        [address] = there.addresses
+        result = run_here("check", address)
         assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "OK")
-    result = run("check", running.addresses[0])
+    result = run_here("check", address)
     assert result.returncode == 2
     assert "refused" in result.stdout
 
@@ -84,7 +99,9 @@ def test_openssl_that_speaks_only_1_2(program, tmp_path):
                 assert line
             port = line.rpartition(b":")[2].decode().strip()
             address = f"tls://127.0.0.1:{port}?hostname=localhost"
-            result = run("check", "--json", "--warn-days", "1", "--ca", ca.write(tmp_path), address)
+            result = run_here(
+                "check", "--json", "--warn-days", "1", "--ca", ca.write(tmp_path), address
+            )
         finally:
             server.kill()
     report = json.loads(result.stdout)
@@ -92,21 +109,20 @@ def test_openssl_that_speaks_only_1_2(program, tmp_path):
     assert report["findings"][0]["what"].startswith("TLSv1.3 is not offered")
 
 
-def test_narrow_and_plain_terminals(tmp_path):
-    server, trusted = served(tmp_path, 400)
-    with server as running:
-        args = ("check", *trusted, running.addresses[0])
-        plain = run(*args, COLUMNS="40", PYTHONIOENCODING="ascii").stdout
+def test_narrow_and_plain_terminals(servers):
+    ports, trusted = servers
+    args = ("check", *trusted, address_of(ports[FOREVER]))
+    plain = run_here(*args, COLUMNS="40", PYTHONIOENCODING="ascii").stdout
     assert plain.isascii()
     assert "#" in plain
     assert max(map(len, plain.splitlines())) <= 40
     assert "\x1b" not in plain
 
 
-def test_in_a_terminal_with_colours(program, tmp_path):
-    server, trusted = served(tmp_path, 400)
-    with server as running, terminal(program("tmux"), columns=70) as screen:
-        screen.run("check", *trusted, f"tls://localhost:{running.port}")
+def test_in_a_terminal_with_colours(program, servers):
+    ports, trusted = servers
+    with terminal(program("tmux"), columns=70) as screen:
+        screen.run("check", *trusted, f"tls://localhost:{ports[FOREVER]}")
         screen.wait_for(r"\nOK\n")
         assert "\x1b[" in screen.screen(colours=True).partition("certificates")[2]
         assert screen.status() == 0

@@ -1,5 +1,6 @@
 """`conduit demo`, as a user runs it."""
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -9,13 +10,21 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import termios
+import threading
 from collections import Counter
 from pathlib import Path
+from textwrap import dedent
+from unittest import mock
 
 import pytest
 
-from tests.cli.command import COMMAND, environment, run, without_styles
+from conduit import transports
+from conduit.channels import Wire
+from conduit.cli import main
+from conduit.transports import unix
+from tests.cli.command import COMMAND, environment, run, run_here, without_styles
 from tests.vsock_loopback import lack_of_loopback
 
 SMALL = ("--size", "0.05")
@@ -77,7 +86,7 @@ def by_state(rows: list[dict], state: str) -> list[dict]:
 @functools.cache
 def everything() -> subprocess.CompletedProcess[str]:
     """Run the whole of it, once for all that look at what it says."""
-    return run("demo", "--json", *SMALL)
+    return run_here("demo", "--json", *SMALL)
 
 
 def test_every_transport_passes_in_every_form():
@@ -164,7 +173,7 @@ def test_runs_on_uvloop_where_it_is_installed():
 
 
 def test_through_a_pipe_it_is_text_of_80_columns():
-    result = run("demo", *SMALL)
+    result = run_here("demo", *SMALL)
     assert (result.returncode, result.stderr) == (0, "")
     assert "\x1b" not in result.stdout
     assert "\r" not in result.stdout
@@ -182,7 +191,7 @@ def test_through_a_pipe_it_is_text_of_80_columns():
 
 
 def test_columns_of_the_environment_count():
-    result = run("demo", *SMALL, COLUMNS="44")
+    result = run_here("demo", *SMALL, COLUMNS="44")
     assert max(map(len, result.stdout.splitlines())) <= 44
     assert result.returncode == 0
 
@@ -196,7 +205,8 @@ def test_columns_of_the_environment_count():
     ids=["encoding", "locale"],
 )
 def test_without_unicode_it_is_ascii(ascii_only):
-    result = run("demo", *SMALL, **ascii_only)
+    apart = "LC_ALL" in ascii_only
+    result = (run if apart else run_here)("demo", *SMALL, **ascii_only)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.isascii()
     assert "\nok client.TCP" in result.stdout
@@ -210,25 +220,31 @@ def test_without_unicode_it_is_ascii(ascii_only):
 def in_terminal(columns: int, **more: str) -> tuple[int, str]:
     """Run the demo in a terminal of so many columns: its status, and all that it wrote."""
     ours, theirs = pty.openpty()
-    try:
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        process = subprocess.Popen(
-            [*COMMAND, "demo", *SMALL],
-            env=environment(**more),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        written = bytearray()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    written = bytearray()
+
+    def read() -> None:
         try:
             while piece := os.read(ours, 65536):
-                written += piece
+                written.extend(piece)
         except OSError:
             pass  # how Linux tells that nobody has the terminal open any more
-        return process.wait(20), written.decode().replace("\r\n", "\n")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with (
+            open(theirs, "w", encoding="utf-8") as screen,
+            mock.patch.dict(os.environ, environment(**more), clear=True),
+            contextlib.redirect_stdout(screen),
+            contextlib.redirect_stderr(screen),
+            mock.patch.object(sys, "__stdout__", screen),  # which is asked how wide it is
+        ):
+            status = main(["demo", *SMALL])
     finally:
+        reader.join()
         os.close(ours)
+    return status, written.decode().replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("columns", [36, 80, 132])
@@ -290,8 +306,16 @@ BROKEN = """
 
 
 def broken(fault="pass", wire="Wire") -> str:
-    """A program with faulty Unix clients. fault: what befalls each. wire: what they are made of."""
+    """Code for faulty Unix clients. fault: what befalls each. wire: what they are made of."""
     return BROKEN.replace("{fault}", fault).replace("{wire}", wire)
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Runs such code; when the test is over, all is as it was."""
+    monkeypatch.setattr(transports, "_known", dict(transports._known))
+    monkeypatch.setattr(unix, "Wire", Wire)
+    return lambda code: exec(dedent(code), {})
 
 
 @pytest.mark.parametrize(
@@ -308,8 +332,9 @@ def broken(fault="pass", wire="Wire") -> str:
     ],
     ids=["connect fails", "bug", "cut", "corrupted", "too much"],
 )
-def test_failing_rows_are_told_and_the_others_go_on(before, reason):
-    result = run("demo", "--json", *SMALL, before=before)
+def test_failing_rows_are_told_and_the_others_go_on(before, reason, spoil):
+    spoil(before)
+    result = run_here("demo", "--json", *SMALL)
     rows = rows_of(result)
     assert result.returncode == 1
     failed = by_state(rows, "failed")
@@ -324,26 +349,30 @@ def test_failing_rows_are_told_and_the_others_go_on(before, reason):
     assert len(by_state(rows, "ok")) == sum(EVERYTHING.values()) - 7
 
 
-def test_failing_row_in_the_table():
-    fault = "wire.abort(); raise OSError(5, 'the wire was cut')"
-    result = run("demo", *SMALL, before=broken(fault))
+def test_failing_row_in_the_table(spoil):
+    spoil(broken("wire.abort(); raise OSError(5, 'the wire was cut')"))
+    result = run_here("demo", *SMALL)
     assert (result.returncode, result.stderr) == (1, "")
     assert "\n✗ client.UnixDomainSocket('/tmp/" in result.stdout
     assert "the wire was cut" in result.stdout
     assert f"\n✗ 7 of {sum(EVERYTHING.values())} connections failed, in " in result.stdout
 
 
-def test_server_that_cannot_listen_is_a_failed_row():
-    before = """
+def test_server_that_cannot_listen_is_a_failed_row(spoil):
+    spoil(
+        """
+        import os
         from conduit import server, transports
 
         class Deaf:
-            async def listen(self, *args):
+            async def listen(self, mode, *args):
+                os.close(mode.fd)
                 raise PermissionError(1, "the ears are shut")
 
         transports.register(server.ListeningSocket, Deaf())
-    """
-    result = run("demo", "--json", *SMALL, before=before)
+        """
+    )
+    result = run_here("demo", "--json", *SMALL)
     (failed,) = by_state(rows_of(result), "failed")
     assert result.returncode == 1
     assert name(failed["address"]) == "server.ListeningSocket"

@@ -2,16 +2,16 @@
 
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 
 from conduit.cli import main
 from conduit.cli.subcommands import SUBCOMMANDS
-from tests.cli.command import run
+from tests.cli.command import run, run_here
 from tests.cli.running import serving, talk, terminal
 
 ADDRESS = "tcp://127.0.0.1:1"
@@ -50,10 +50,9 @@ ADDRESS = "tcp://127.0.0.1:1"
         (["relay", "nowhere", ADDRESS], "'LISTEN..."),
         (["relay", "--proxy-from", "here", ADDRESS, ADDRESS], "'here' is no network"),
         (["relay", "--proxy-to", "v3", ADDRESS, ADDRESS], "'v3' is not one of"),
-        (["relay", "--proxy-to", "v1", ADDRESS, "https://h"], "not to the URI of a service"),
         (
-            ["relay", "--proxy-from", "unix", "tls://*:0?crt=a&key=b", ADDRESS],
-            "a PROXY header comes before it",
+            ["relay", "--proxy-from", "unix", "tls-native://*:0?crt=a&key=b", ADDRESS],
+            "a PROXY header comes before tls:// alone",
         ),
         (["resolve"], "Missing argument"),
         (["resolve", "what"], "an address starts with its scheme"),
@@ -118,9 +117,11 @@ def test_help_imports_neither_click_nor_rich():
 @pytest.mark.alone
 def test_help_starts_within_twice_the_time_of_importing_rich():
     def seconds(*args: str) -> float:
-        began = time.perf_counter()
+        """Of the processor: what others do at the same time does not count."""
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, *args], stdout=subprocess.DEVNULL, check=True)
-        return time.perf_counter() - began
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
 
     ours, theirs = [], []
     for _ in range(8):
@@ -130,25 +131,25 @@ def test_help_starts_within_twice_the_time_of_importing_rich():
 
 
 def test_resolve_shows_the_way():
-    result = run("resolve", "https://127.0.0.1:8443")
+    result = run_here("resolve", "https://127.0.0.1:8443")
     assert (result.returncode, result.stderr) == (0, "")
     assert "service https: port 8443, with TLS" in result.stdout
     assert "client.TLS('127.0.0.1', '127.0.0.1', 8443)" in result.stdout
-    result = run("resolve", "--json", "tls://localhost:1")
+    result = run_here("resolve", "--json", "tls://localhost:1")
     tree = json.loads(result.stdout)
     assert tree["step"] == "tls://localhost:1"
     assert tree["below"][0]["below"][0]["step"] == "name localhost"
 
 
 def test_resolve_of_what_leads_nowhere():
-    result = run("resolve", "tcp://nowhere.invalid:1")
+    result = run_here("resolve", "tcp://nowhere.invalid:1")
     assert result.returncode == 1
     assert "cannot be resolved" in result.stdout
-    assert run("resolve", "gopherx://127.0.0.1").returncode == 1
+    assert run_here("resolve", "gopherx://127.0.0.1").returncode == 1
 
 
 def test_resolve_in_a_narrow_terminal_without_unicode():
-    result = run("resolve", "https://127.0.0.1", COLUMNS="30", PYTHONIOENCODING="ascii")
+    result = run_here("resolve", "https://127.0.0.1", COLUMNS="30", PYTHONIOENCODING="ascii")
     assert result.stdout.isascii()
     assert max(map(len, result.stdout.splitlines())) <= 30
 
@@ -172,8 +173,8 @@ def test_cert_and_completion_in_a_terminal(program, tmp_path):
 
 
 def test_cert_serves_and_is_trusted_by_openssl_and_us(program, tmp_path):
-    made = json.loads(run("cert", "--json", "--dir", str(tmp_path), "localhost", "::1").stdout)
-    again = run("cert", "--dir", str(tmp_path), "--out", "second", "*.b.example")
+    made = json.loads(run_here("cert", "--json", "--dir", str(tmp_path), "localhost", "::1").stdout)
+    again = run_here("cert", "--dir", str(tmp_path), "--out", "second", "*.b.example")
     assert again.returncode == 0
     assert "for development only" in again.stderr
     for name in ("localhost", "second"):
@@ -193,7 +194,7 @@ def test_cert_serves_and_is_trusted_by_openssl_and_us(program, tmp_path):
 
 def test_cert_never_replaces_an_authority(tmp_path):
     (tmp_path / "ca.key").write_text("mine")
-    result = run("cert", "--dir", str(tmp_path), "localhost")
+    result = run_here("cert", "--dir", str(tmp_path), "localhost")
     assert result.returncode == 1
     assert "ca.crt" in result.stderr
     assert (tmp_path / "ca.key").read_text() == "mine"
@@ -201,13 +202,13 @@ def test_cert_never_replaces_an_authority(tmp_path):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell):
-    result = run("completion", shell)
+    result = run_here("completion", shell)
     assert (result.returncode, result.stderr) == (0, "")
     assert "_CONDUIT_COMPLETE" in result.stdout
 
 
 def test_completion_in_bash_knows_commands_and_options(program):
-    script = run("completion", "bash").stdout
+    script = run_here("completion", "bash").stdout
     asked = """
     conduit() { "$PYTHON" -m conduit "$@"; }
     for words in "conduit c" "conduit relay --proxy-"; do

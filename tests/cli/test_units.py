@@ -15,7 +15,7 @@ import conduit
 from conduit.cli import main
 from conduit.cli.units import command_line
 from conduit.text import read_server
-from tests.cli.command import run
+from tests.cli.command import run_here
 
 TLS = "crt=/etc/app/own.crt&key=/etc/app/own.key"
 
@@ -155,7 +155,7 @@ def test_systemd_complains_of_nothing(program, tmp_path):
     odd.write_text("#!/bin/sh\n")
     odd.chmod(0o755)
     args = ["tcp://127.0.0.1:80", "unix:/run/app", "vsock://*:80", "--dir", str(tmp_path)]
-    result = run("systemd-unit", "--name", "app", *args, "--exec", f'"{odd}" {{}} 50% $x')
+    result = run_here("systemd-unit", "--name", "app", *args, "--exec", f'"{odd}" {{}} 50% $x')
     assert (result.returncode, result.stdout.splitlines()) == (
         0,
         [f"{tmp_path}/app.socket", f"{tmp_path}/app.service"],
@@ -178,11 +178,11 @@ def test_programs_that_systemd_refuses(name):
 def test_files_are_not_written_over(tmp_path):
     (tmp_path / "app.service").write_text("mine")
     args = ("systemd-unit", "--name", "app", "--dir", str(tmp_path), "tcp://*:80", "--exec", "true")
-    result = run(*args)
+    result = run_here(*args)
     assert result.returncode == 1
     assert "app.service exists already: say --force" in result.stderr
     assert os.listdir(tmp_path) == ["app.service"]
-    assert "--exec has no {}" in run(*args, "--force").stderr
+    assert "--exec has no {}" in run_here(*args, "--force").stderr
     assert "ExecStart=" in (tmp_path / "app.service").read_text()
 
 

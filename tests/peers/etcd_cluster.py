@@ -1,4 +1,4 @@
-"""Three members of etcd on loopback, each of which can be killed and started again."""
+"""Members of etcd on loopback, each of which can be killed and started again."""
 
 import contextlib
 import signal
@@ -8,9 +8,10 @@ from tests.peers.programs import port_of_its_own, until_listening
 
 
 class Cluster:
-    """members: where they are, as clients are told."""
+    """members: where they are, as clients are told. more: arguments; with a certificate for TLS."""
 
-    def __init__(self, etcd, directory, ports):
+    def __init__(self, etcd, directory, ports, more=()):
+        self._more = more
         self._etcd = etcd
         self._directory = directory
         self._ports = ports
@@ -22,7 +23,8 @@ class Cluster:
         cluster = ",".join(
             f"m{at}=http://127.0.0.1:{peer}" for at, (_, peer) in enumerate(self._ports)
         )
-        here, there = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
+        scheme = "https" if "--cert-file" in self._more else "http"
+        here, there = f"{scheme}://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
         # A program that is killed takes its members along.
         command = [
             "setpriv",
@@ -37,7 +39,7 @@ class Cluster:
         command += ["--listen-client-urls", here, "--advertise-client-urls", here]
         command += ["--listen-peer-urls", there, "--initial-advertise-peer-urls", there]
         command += ["--initial-cluster", cluster, "--heartbeat-interval", "50"]
-        command += ["--election-timeout", "500"]
+        command += ["--election-timeout", "500", *self._more]
         self._running[at] = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -63,16 +65,16 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(program, directory):
+async def cluster(program, directory, count=3, more=()):
     with contextlib.ExitStack() as stack:
         pair = port_of_its_own, port_of_its_own
-        ports = [tuple(stack.enter_context(one()) for one in pair) for _ in range(3)]
-        made = Cluster(program("etcd"), directory, ports)
+        ports = [tuple(stack.enter_context(one()) for one in pair) for _ in range(count)]
+        made = Cluster(program("etcd"), directory, ports, more)
         try:
-            for at in range(3):
+            for at in range(count):
                 made.start(at)
             await made.healthy()
             yield made
         finally:
-            for at in range(3):
+            for at in range(count):
                 made.kill(at)

@@ -18,6 +18,7 @@ import conduit
 from conduit.discovery import Etcd, Rule, etcd_watch, host_name
 from conduit.resolver import Resolver
 from tests.peers.etcd_cluster import cluster
+from tests.peers.programs import port_of_its_own
 
 # A server that says who it is, and is known for as long as it lives.
 OTHER = '''
@@ -77,7 +78,7 @@ async def refused(awaitable):
     return {}
 
 
-async def scene(members, made):
+async def scene(members, made, nobody):
     async with conduit.listen("tcp://127.0.0.1:0", say) as srv, Etcd(members, timeout=1) as etcd:
         rule = Rule(etcd, name=host_name, pick="round-robin")
         ctx = await conduit.init(resolver=Resolver(rewrites=[("svc", rule)]))
@@ -100,24 +101,30 @@ async def scene(members, made):
             other.stdout.close()
         with made.frozen(etcd._members._at % 3):
             async with Etcd(members, timeout=1) as another:
-                async with another.registered("svc", "tcp://127.0.0.1:1"):
+                async with another.registered("svc", nobody):
                     tell("frozen", seconds=await until(etcd, 2))
                 tell("thawed", seconds=await until(etcd, 1))
         made.kill(0)
-        await refused(etcd.resolve("nobody"))
-        async with etcd.registered("svc", "tcp://127.0.0.1:1"):
+        async with etcd.registered("svc", nobody):
             tell("one gone", said=await calls(ctx), seconds=await until(etcd, 2))
         await until(etcd, 1)
         made.kill(1)
         made.kill(2)
         tell("all gone", said=await calls(ctx))
-        tell("unknown", **await refused(etcd.resolve("stranger")))
-        tell("unregistered", **await refused(etcd.registered("svc", "tcp://127.0.0.1:1").__aenter__()))
+        async with Etcd(members, timeout=0.2) as another:
+            unknown, unregistered = await asyncio.gather(
+                refused(another.resolve("stranger")),
+                refused(another.registered("svc", nobody).__aenter__()),
+            )
+        tell("unknown", **unknown)
+        tell("unregistered", **unregistered)
         tell("still", said=await calls(ctx))
         for at in range(3):
             made.start(at)
-        async with etcd.registered("back", "tcp://127.0.0.1:1") if await up(etcd) else None:
-            tell("back", said=await calls(ctx), seconds=await until(etcd, 1))
+        # They have no leader yet: registering, and a first look, wait for one.
+        async with Etcd(members) as another, another.registered("back", nobody):
+            found = await another.resolve("back")
+            tell("back", said=await calls(ctx), found=len(found.addresses))
         known = len(warnings)
         async with grpc.aio.insecure_channel(members[0]) as channel:
             leases = rpc.LeaseStub(channel)
@@ -128,7 +135,7 @@ async def scene(members, made):
             await asyncio.sleep(0.02)
         await until(etcd, 1)
         tell("lease lost", seconds=time.monotonic() - started)
-        async with etcd.registered("svc", "tcp://127.0.0.1:1", ttl=60):
+        async with etcd.registered("svc", nobody, ttl=60):
             await until(etcd, 2)
         tell("revoked", seconds=await until(etcd, 1))
         await block.__aexit__(None, None, None)
@@ -137,22 +144,14 @@ async def scene(members, made):
     tell("left", seconds=time.monotonic() - started)
 
 
-async def up(etcd):
-    while True:
-        try:
-            async with etcd.registered("probe", "tcp://127.0.0.1:1"):
-                return True
-        except conduit.ResolutionError:
-            await asyncio.sleep(0.1)
-
-
 async def main():
     with tempfile.TemporaryDirectory() as folder:
-        async with cluster(which, Path(folder)) as made:
-            members = made.members
-            async with Etcd(members) as etcd:
-                await up(etcd)
-            await scene(members, made)
+        with port_of_its_own() as free:
+            async with cluster(which, Path(folder)) as made:
+                # The first election may take its time.
+                async with Etcd(made.members) as etcd, etcd.registered("up", "tcp://127.0.0.1:1"):
+                    pass
+                await scene(made.members, made, f"tcp://127.0.0.1:{free}")
 
 
 with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -50,9 +50,10 @@ async def test_records_become_addresses_in_order(program):
         # The shortest of all: of the records and of the addresses.
         assert found.ttl == 30
         resolver = Resolver(rewrites=[("test", Rule(source))])
-        assert (await resolver.resolve_all("tls://_pg._tcp.db.test:1"))[-1] == endp.TLS(
-            "_pg._tcp.db.test", endp.TCP("192.0.2.2", 2)
-        )
+        for uri in ("tls://_pg._tcp.db.test", "https://_pg._tcp.db.test"):
+            assert (await resolver.resolve_all(uri))[-1] == endp.TLS(
+                "db.test", endp.TCP("192.0.2.2", 2)
+            )
         for name in ("_pg._tcp.missing.test", "_none._tcp.db.test", "a.test"):
             nothing = await source.resolve(name)
             assert nothing.addresses == ()
@@ -77,12 +78,16 @@ async def test_next_target_is_tried_and_tls_checks_the_name_that_was_written(pro
                 rule = Rule(SRV(["127.0.0.1"], port=port))
                 resolver = Resolver(rewrites=[("test", rule)])
                 ctx = await papers.ctx(resolver=resolver)
-                async with conduit.connect("https://db.test", ctx=ctx) as (f, ic, oc):
-                    assert oc.get_extra_info("sni") == "db.test"
-                    await oc.write(b"hello\n")
-                    assert await ic.readline() == b"hello\n"
-                    where = endp.TLS("db.test", endp.TCP("127.0.0.1", good.port))
-                    assert conduit.endp_of_flow(f) == where
+                # Of a name of DNS SRV it is the domain, and neither service nor target.
+                for uri, origin in (
+                    ("https://db.test", f"tls://127.0.0.1:{good.port}?hostname=db.test"),
+                    ("tls://_https._tcp.db.test", "tls://_https._tcp.db.test"),
+                ):
+                    async with conduit.connect(uri, ctx=ctx) as (f, ic, oc):
+                        assert oc.get_extra_info("sni") == "db.test"
+                        await oc.write(b"hello\n")
+                        assert await ic.readline() == b"hello\n"
+                        assert str(conduit.endp_of_flow(f)) == origin
 
 
 async def test_servers_share_by_weight(program):

@@ -3,18 +3,13 @@
 import asyncio
 import os
 import pwd
-import shutil
-import signal
-import tempfile
-from contextlib import asynccontextmanager
-from glob import glob
 
 import pytest
 
 import conduit
 from conduit import CertificateError, client
 from tests.peers import ldap, postgresql
-from tests.peers.programs import Listening, port_of_its_own, until_listening
+from tests.peers.programs import Listening, until_listening
 from tests.peers.talking import Talking
 from tests.peers.tls_server import on_one_loop
 
@@ -24,50 +19,6 @@ pytestmark = on_one_loop
 
 # PostgreSQL -------------------------------------------------------------------------------------
 
-HBA = """
-hostssl all certified 127.0.0.1/32 cert
-hostssl all all       127.0.0.1/32 scram-sha-256
-"""
-
-
-@pytest.fixture
-def postgres(program, papers):
-    """`async with postgres() as port`: a fresh database. Its programs refuse to be run by root."""
-    directories = os.pathsep.join(sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True))
-    initdb, server = (program(name, directories) for name in ("initdb", "postgres"))
-    user = "postgres"
-
-    def prepare(home: str) -> list[str]:
-        papers.ca.issue("localhost").write(home, "own")
-        papers.ca.write(home)
-        with open(f"{home}/hba", "w") as hba:
-            hba.write(HBA)
-        if os.geteuid() == 0:
-            for path in (home, *glob(f"{home}/*")):
-                shutil.chown(path, user, user)
-        files = {"ssl_cert_file": "own.crt", "ssl_key_file": "own.key", "ssl_ca_file": "ca.crt"}
-        files["hba_file"] = "hba"
-        values = {"ssl": "on", "fsync": "off", "listen_addresses": "127.0.0.1"}
-        values |= {name: f"{home}/{file}" for name, file in files.items()}
-        values |= {"unix_socket_directories": "", "log_connections": "on"}
-        return [f"--{name}={value}" for name, value in values.items()]
-
-    @asynccontextmanager
-    async def start():
-        with tempfile.TemporaryDirectory(prefix="conduit-") as home:
-            options = await asyncio.to_thread(prepare, home)
-            data = f"{home}/data"
-            quick = "--no-sync", "--no-locale", "--no-instructions", "--auth=trust"
-            async with Talking(initdb, "-D", data, "-U", "certified", *quick, user=user) as talk:
-                assert await talk.ended() == 0, talk.all
-            with port_of_its_own() as port:
-                command = server, "-D", data, "-p", str(port), *options
-                ready = "ready to accept connections"
-                async with Talking(*command, says=ready, user=user, ends_by=signal.SIGINT):
-                    yield port
-
-    return start
-
 
 async def test_postgresql(postgres, papers):
     async def open_tls(ctx: conduit.Context, hostname: str = "localhost"):
@@ -76,7 +27,7 @@ async def test_postgresql(postgres, papers):
         assert await ic.readexactly(1) == b"S"
         return await conduit.start_tls(f, ic, oc, hostname=hostname, ctx=ctx)
 
-    async with postgres() as port:
+    async with postgres() as (port, _):
         # Without a certificate: it wants a password, and says so inside of TLS.
         f, ic, oc = await open_tls(await papers.ctx())
         assert str(conduit.endp_of_flow(f)) == f"tls://127.0.0.1:{port}?hostname=localhost"

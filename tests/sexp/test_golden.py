@@ -36,12 +36,20 @@ WORDS = {
 }
 
 
-def rows(direction: str, refused: bool = False) -> list[Any]:
+def rows(direction: str, refused: bool = False) -> list[dict[str, Any]]:
     return [
-        pytest.param(row, id=f"{row['type']}-{number}")
-        for number, row in enumerate(ROWS)
+        row
+        for row in ROWS
         if row["direction"] == direction and (is_refused(row) is not None) == refused
     ]
+
+
+def each(rows: list[dict[str, Any]]) -> pytest.MarkDecorator:
+    """Run a test on the rows of each type in turn: a failure shows the row."""
+    types = dict.fromkeys(row["type"] for row in rows)
+    return pytest.mark.parametrize(
+        "rows", [pytest.param([row for row in rows if row["type"] == t], id=t) for t in types]
+    )
 
 
 def is_refused(row: dict[str, Any]) -> str | None:
@@ -77,37 +85,42 @@ def test_rows_are_there():
     assert listed == {text for _, text in REFUSED}, "a row is listed that is not there"
 
 
-@pytest.mark.parametrize("row", rows("print"))
-def test_value_prints(row):
-    check_output(row, converter(row).to_sexp(build(row["type"], row["value"])))
+@each(rows("print"))
+def test_value_prints(rows):
+    for row in rows:
+        check_output(row, converter(row).to_sexp(build(row["type"], row["value"])))
 
 
-@pytest.mark.parametrize("row", rows("print", refused=True))
-def test_value_that_is_refused_says_why(row):
-    with pytest.raises(AddressError, match=WORDS[is_refused(row) or ""]):
-        build(row["type"], row["value"])
+@each(rows("print", refused=True))
+def test_value_that_is_refused_says_why(rows):
+    for row in rows:
+        with pytest.raises(AddressError, match=WORDS[is_refused(row) or ""]):
+            build(row["type"], row["value"])
 
 
-@pytest.mark.parametrize("row", rows("print") + rows("print", refused=True))
-def test_what_was_printed_reads_and_prints_the_same(row):
-    check_output(row, sexp.of_string(row["output"]))
-    check_output(row, sexp.of_string(row["output_hum"]))
+@each(rows("print") + rows("print", refused=True))
+def test_what_was_printed_reads_and_prints_the_same(rows):
+    for row in rows:
+        check_output(row, sexp.of_string(row["output"]))
+        check_output(row, sexp.of_string(row["output_hum"]))
 
 
-@pytest.mark.parametrize("row", [p for p in rows("parse") if "output" in p.values[0]])
-def test_text_is_read_and_printed(row):
-    found = read(row)
-    if row["type"] != "sexp":
-        found = converter(row).to_sexp(converter(row).of_sexp(found))
-    check_output(row, found)
+@each([row for row in rows("parse") if "output" in row])
+def test_text_is_read_and_printed(rows):
+    for row in rows:
+        found = read(row)
+        if row["type"] != "sexp":
+            found = converter(row).to_sexp(converter(row).of_sexp(found))
+        check_output(row, found)
 
 
-@pytest.mark.parametrize("row", rows("parse", refused=True))
-def test_text_of_a_value_that_is_refused_says_why(row):
-    with pytest.raises(SexpError, match=WORDS[is_refused(row) or ""]) as caught:
-        converter(row).of_sexp(read(row))
-    assert caught.value.line == 1
-    assert sexp.to_string(caught.value.sexp or "") in row["output"]
+@each(rows("parse", refused=True))
+def test_text_of_a_value_that_is_refused_says_why(rows):
+    for row in rows:
+        with pytest.raises(SexpError, match=WORDS[is_refused(row) or ""]) as caught:
+            converter(row).of_sexp(read(row))
+        assert caught.value.line == 1
+        assert sexp.to_string(caught.value.sexp or "") in row["output"]
 
 
 def mistake_in(row: dict[str, Any]) -> SexpError:
@@ -120,14 +133,15 @@ def mistake_in(row: dict[str, Any]) -> SexpError:
     pytest.fail(f"read as {found!r}")
 
 
-@pytest.mark.parametrize("row", [p for p in rows("parse") if "error" in p.values[0]])
-def test_text_is_refused(row):
-    error = mistake_in(row)
-    assert error.line is not None
-    assert error.column is not None
-    if row.get("error_sexp") is not None:
-        assert error.sexp is not None
-        assert sexp.to_string(error.sexp) == row["error_sexp"]
+@each([row for row in rows("parse") if "error" in row])
+def test_text_is_refused(rows):
+    for row in rows:
+        error = mistake_in(row)
+        assert error.line is not None
+        assert error.column is not None
+        if row.get("error_sexp") is not None:
+            assert error.sexp is not None, row
+            assert sexp.to_string(error.sexp) == row["error_sexp"]
 
 
 # Conversions --------------------------------------------------------------------------------------

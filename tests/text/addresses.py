@@ -36,6 +36,7 @@ some_name = names.filter(bool)
 IPS_AS_NAMES = ["127.0.0.1", "0.0.0.0", "::1", "fe80::1%eth0", "fe80::1%25", "1.2.3.4"]
 NUMBERS_AS_NAMES = ["127.1", "8080", "1.2.3.4.", "...", "256.1.1.1", "0", "1.2.3.04"]
 USUAL_NAMES = ["localhost", "db.example", "DB.Example", "bücher.example", "a_b", "xn--p1ai"]
+SRV_NAMES = ["_pg._tcp.db.example", "_Pg._tag.É", "_a._b.1", "_a._b..", "_._b.c", "_a._b."]
 
 
 def is_host(name: str) -> bool:
@@ -47,11 +48,16 @@ def is_host(name: str) -> bool:
 
 
 hosts = (
-    st.sampled_from(USUAL_NAMES + IPS_AS_NAMES + NUMBERS_AS_NAMES)
+    st.sampled_from(USUAL_NAMES + IPS_AS_NAMES + NUMBERS_AS_NAMES + SRV_NAMES)
     | names.filter(is_host)
     | st.from_regex(r"[0-9.]{1,16}", fullmatch=True).filter(is_host)
 )
-tls_names = st.sampled_from([*USUAL_NAMES, *IPS_AS_NAMES, "a b", "a,b", ","]) | some_name
+tls_names = (
+    st.sampled_from(
+        [*USUAL_NAMES, "_pg._tcp.db.example", "db.example", *IPS_AS_NAMES, "a b", "a,b", ","]
+    )
+    | some_name
+)
 
 
 def is_zone(zone: str) -> bool:
@@ -68,7 +74,7 @@ ips = (
     | st.ip_addresses(v=4).map(lambda ip: IPv6Address(f"::ffff:{ip}"))
     | zones.map(lambda zone: IPv6Address(f"fe80::1%{zone}"))
 )
-ports = st.integers(0, 65535)
+ports = st.just(0) | st.integers(0, 65535)
 wide = st.sampled_from([0, 1, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 big = st.integers(0) | st.just(10**4000)
 files = st.sampled_from(["/etc/a.crt", "a,b", ""]) | names

@@ -85,6 +85,22 @@ TEXTS: dict[str, Any] = {
     "openssl://192.0.2.1:443?hostname=a": client.OpenSSL("a", "192.0.2.1", 443),
     "tls-native://192.0.2.1:443?hostname=a": client.TLSNative("a", "192.0.2.1", 443),
     "tls://db.example:5432": client.TLSOver("db.example", client.Host("db.example", 5432)),
+    "tcp://_pg._tcp.db.example": client.Host("_pg._tcp.db.example", 0),
+    "tcp://_pg._tcp.db.example:80": client.Host("_pg._tcp.db.example", 80),
+    "tls://_pg._tcp.db.example": client.TLSOver(
+        "db.example", client.Host("_pg._tcp.db.example", 0)
+    ),
+    "tls://_pg._tcp.db.example:443": endp.TLS("db.example", endp.Host("_pg._tcp.db.example", 443)),
+    "tls://_pg._tcp.db.example?hostname=_pg._tcp.db.example": endp.TLS(
+        "_pg._tcp.db.example", endp.Host("_pg._tcp.db.example", 0)
+    ),
+    "tcp://_pg.db.example:0": client.Host("_pg.db.example", 0),
+    "tcp://_pg._tcp:0": client.Host("_pg._tcp", 0),
+    "connect+tls://_proxy._tcp.example?to=_pg._tcp.db.example:0": client.HTTPConnect(
+        "_pg._tcp.db.example",
+        0,
+        client.TLSOver("example", client.Host("_proxy._tcp.example", 0)),
+    ),
     "tls://db:5432?hostname=db.example": endp.TLS("db.example", endp.Host("db", 5432)),
     "tls://192.0.2.1:443?hostname=a": endp.TLS("a", endp.TCP("192.0.2.1", 443)),
     "tls+tcp://192.0.2.1:443": client.TLSOver("192.0.2.1", client.TCP("192.0.2.1", 443)),

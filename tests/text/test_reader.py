@@ -53,6 +53,10 @@ ACCEPTED = {
     "tcp://[fe80::1%25eth0]:80": (client.TCP("fe80::1%eth0", 80), "tcp://[fe80::1%25eth0]:80"),
     "tcp://[fe80::1%2525]:80": (client.TCP("fe80::1%25", 80), "tcp://[fe80::1%2525]:80"),
     "tcp://[fe80::1%e0]:80": (client.TCP("fe80::1%e0", 80), "tcp://[fe80::1%25e0]:80"),
+    "TLS://_PG._TCP.DB.example:0?hostname=db.example": (
+        client.TLSOver("db.example", client.Host("_pg._tcp.db.example", 0)),
+        "tls://_pg._tcp.db.example",
+    ),
     "tls+tcp://h:80": (client.TLSOver("h", client.Host("h", 80)), "tls://h:80"),
     "Tls+TLS+tcp://h:80": (
         client.TLSOver("h", client.TLSOver("h", client.Host("h", 80))),
@@ -176,6 +180,10 @@ MISTAKES = [
     ("client", "tcp://:80", 7, "the host is missing", "tcp://localhost:80"),
     ("server", "tcp://:80", 7, "the host is missing", "tcp://*:80"),
     (ANY, "tcp://h", 8, "the port is missing", None),
+    (CONNECT, "tcp://_pg._tcp.db.example:", 27, "the port is missing", None),
+    ("server", "tcp://_pg._tcp.db.example", 26, "the port is missing", None),
+    (CONNECT, "tcp://_pg.db.example", 21, "the port is missing", None),
+    (CONNECT, "tls://_pg._tcp", 15, "the port is missing", None),
     (ANY, "tcp://127.0.0.1:", 17, "the port is missing", None),
     (CONNECT, "tcp://[::1]", 12, "the port is missing", None),
     (CONNECT, "tls://h?hostname=x", 8, "the port is missing", None),
@@ -655,7 +663,8 @@ def test_importing_brings_nothing_heavy():
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
-    assert all(module.startswith("conduit.text") for module in result.stdout.split())
+    light = "conduit.text", "conduit._hostnames"
+    assert all(module.startswith(light) for module in result.stdout.split())
 
 
 # A text in a text ---------------------------------------------------------------------------------

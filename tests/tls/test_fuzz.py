@@ -59,7 +59,7 @@ def exchange(session, up, down):
 
 
 @given(plans, plans, pieces)
-@settings(fuzzed, max_examples=15)
+@settings(fuzzed, max_examples=8)
 def test_engines(loaded, up, down, sizes):
     session = loaded.session()
     exchange(session, Mangler(up, sizes), Mangler(down, sizes))
@@ -77,7 +77,7 @@ def test_engines(loaded, up, down, sizes):
 
 
 @given(st.binary(max_size=3000), st.booleans())
-@settings(fuzzed, max_examples=20)
+@settings(fuzzed, max_examples=10)
 def test_garbage_alone(loaded, garbage, to_client):
     session = loaded.session()
     session.client.take(b"")
@@ -100,7 +100,7 @@ class TestFlows:
         monkeypatch.setattr(ending, "LINGER_SECONDS", 0)
 
         @given(plans, pieces, st.booleans())
-        @settings(fuzzed, max_examples=8)
+        @settings(fuzzed, max_examples=5)
         def fuzz(plan, sizes, leaves):
             asyncio.run(attack(loaded.session(), role, Mangler(plan, sizes), leaves))
 

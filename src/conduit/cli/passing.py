@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Literal, TypeAlias
+from ipaddress import ip_address
+from typing import Literal, TypeAlias, cast
 
 import conduit
-from conduit import client, flow
+from conduit import client, endp, flow
 
+from .._relay import cut
+from .._resolve import resolved
 from .._target import to_client
+from ..channels import wire_of
 from ..convert import endp_of_flow
 from ..errors import AddressError
-from ..proxy_protocol import Header, Peer, ProxyProtocolError, parse, wanted
+from ..proxy_protocol import Header, Peer
 from ..transports import Triple
+from ..transports.several import Several
+from .headers import received
 from .journal import Journal, Visit
-
-Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
 
 Version: TypeAlias = Literal["v1", "v2"]
 
+_SECONDS = 30.0
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proxying:
-    """How the PROXY protocol is spoken.
-
-    trusted: the networks of peers whose header is read and believed, "unix" for all on Unix
-    sockets. They must send one; all others are taken for who they are. header_timeout: seconds that
-    they have for it. version: of the header that the target is sent, or None for none.
-    """
-
-    trusted: Sequence[Network] = ()
-    header_timeout: float = 10.0
-    version: Version | None = None
-
-    def trusts(self, peer: flow.Flow) -> bool:
-        """Whether the peer's header is believed."""
-        if isinstance(peer, flow.TCP):
-            return any(network != "unix" and peer.ip in network for network in self.trusted)
-        return isinstance(peer, flow.DomainSocket) and "unix" in self.trusted
+_STACKS: dict[type, conduit.TLSLibrary] = {
+    client.OpenSSL: conduit.TLSLibrary.OPENSSL,
+    client.TLSNative: conduit.TLSLibrary.NATIVE,
+}
 
 
 class Passing:
     """Passes clients on.
 
     target: where to, as text. journal: is told. ctx: for connecting. timeout: seconds for it; None
-    for what the text says, or 30.
-
-    Raises AddressError for a target to which the header cannot be sent.
+    for what the text says, or 30. announces: the version of the PROXY header that the target is
+    sent, before all TLS; None for none.
     """
 
     def __init__(
@@ -59,15 +46,13 @@ class Passing:
         *,
         ctx: conduit.Context | None = None,
         timeout: float | None = None,
-        proxying: Proxying = Proxying(),
+        announces: Version | None = None,
     ) -> None:
         self._target = target
         self._journal = journal
         self._ctx = ctx or conduit.default_ctx()
         self._limits = {} if timeout is None else {"timeout": timeout}
-        self._proxying = proxying
-        if proxying.version is not None:
-            below_tls(target, self._ctx)
+        self._announces: Version | None = announces
 
     async def handle(self, f: flow.Flow, ic: conduit.Input, oc: conduit.Output) -> None:
         """Handle a client."""
@@ -76,28 +61,40 @@ class Passing:
             await self._pass(visit)
         except (OSError, conduit.ConduitError) as error:
             self._journal.failed(error, visit)
-            oc.transport.abort()  # so that the client does not take it for an ordinary end
+            cut(wire_of(oc))  # so that the client does not take it for an ordinary end
         finally:
             self._journal.end(visit)
 
     async def _pass(self, visit: Visit) -> None:
-        header: Header | None = None
-        if self._proxying.trusts(visit.triple.flow):
-            header = await _read_header(visit.triple.ic, self._proxying.header_timeout)
-        if self._proxying.version is None:
+        if self._announces is None:
             async with conduit.connect(self._target, ctx=self._ctx, **self._limits) as there:
                 await self._join(visit, there)
             return
-        written = _header_for(visit.triple, header, self._proxying.version)
-        lower, name, ctx = below_tls(self._target, self._ctx)
-        async with conduit.connect(lower, ctx=ctx, **self._limits) as there:
-            await there.oc.write(written)
-            if name is not None:
-                there = await conduit.start_tls(*there, hostname=name, ctx=ctx)
-            await self._join(visit, there)
-            if name is not None:
-                there.oc.close()
-                await there.oc.wait_closed()
+        header = _header_for(visit.triple, received.get(), self._announces)
+        asked = to_client(self._target, self._ctx, self._limits.get("timeout"))
+        seconds = _SECONDS if asked.timeout is None else asked.timeout
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                lower, layers = below_tls((await resolved(asked)).address)
+                async with conduit.connect(lower, ctx=asked.ctx, timeout=None) as there:
+                    await there.oc.write(header)
+                    for name, library in layers:
+                        there = await conduit.start_tls(
+                            *there, hostname=name, ctx=asked.ctx, library=library, timeout=None
+                        )
+                    limit.reschedule(None)
+                    await self._join(visit, there)
+                    if layers:
+                        there.oc.close()
+                        await there.oc.wait_closed()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise conduit.ConnectTimeout(
+                f"cannot connect to {asked}: not done in {seconds:g} s, the PROXY header and TLS "
+                "included"
+            ) from error
 
     async def _join(self, visit: Visit, there: Triple) -> None:
         self._journal.reached(visit, str(endp_of_flow(there.flow)))
@@ -105,41 +102,26 @@ class Passing:
 
 
 def below_tls(
-    target: str, ctx: conduit.Context
-) -> tuple[client.Client, str | None, conduit.Context]:
-    """What to connect to so that a header comes before TLS; the name for TLS; and the context.
+    where: client.Client | Several,
+) -> tuple[client.Client, list[tuple[str, conduit.TLSLibrary | None]]]:
+    """What carries all TLS of an address; and for each layer, the lowest first, the name and stack.
 
-    Raises AddressError for a service, or a TLS stack by name, where that cannot be.
+    Raises AddressError for endpoints of a service that have TLS for different names.
     """
-    where, ctx, _ = to_client(target, ctx, None)
-    match where:
-        case str():
-            raise AddressError(
-                f"{where.shown}: a PROXY header goes to an address, not to the URI of a service: "
-                "say tcp://HOST:PORT or tls://HOST:PORT"
-            )
-        case client.TLS():
-            config = where.config
-            return client.TCP(config.ip, config.port), config.hostname, ctx
-        case client.TLSOver(hostname, inner) if not isinstance(inner, client.TLSOver):
-            return inner, hostname, ctx
-        case client.TLSOver() | client.OpenSSL() | client.TLSNative():
-            raise AddressError(f"{where}: a PROXY header can only precede plain tls://HOST:PORT")
-        case _:
-            return where, None, ctx
-
-
-async def _read_header(ic: conduit.Input, seconds: float) -> Header:
-    data = b""
-    try:
-        async with asyncio.timeout(seconds):
-            while more := wanted(data):
-                data += await ic.readexactly(more)
-    except asyncio.IncompleteReadError:
-        raise ProxyProtocolError("the peer ended before its PROXY header did") from None
-    except TimeoutError:
-        raise ProxyProtocolError(f"no PROXY header within {seconds:g} s") from None
-    return parse(data)
+    layers: list[tuple[str, conduit.TLSLibrary | None]] = []
+    while True:
+        if isinstance(where, client.TLSOver):
+            layers.append((where.hostname, None))
+            where = where.client
+        elif isinstance(where, client.TLS | client.OpenSSL | client.TLSNative):
+            layers.append((where.hostname, _STACKS.get(type(where))))
+            where = client.TCP(where.ip, where.port)
+        else:
+            break
+    if isinstance(where, Several) and any(isinstance(one, endp.TLS) for one in where.endps):
+        raise AddressError(f"{where}: these have TLS for different names, below which no header is")
+    # Several endpoints are an address of another module than `client`.
+    return cast("client.Client", where), layers[::-1]
 
 
 def _header_for(triple: Triple, received: Header | None, version: Version) -> bytes:

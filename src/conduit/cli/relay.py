@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,11 @@ import click
 
 import conduit
 
+from .._target import to_server
+from .headers import Network, Trusted, headed
 from .journal import Journal
-from .parameters import (
-    MODE,
-    SECONDS,
-    TARGET,
-    Settings,
-    connecting,
-    json_option,
-    subcommand,
-    timeout_option,
-)
-from .passing import Network, Passing, Proxying, Version, below_tls
+from .parameters import MODE, SECONDS, TARGET, Settings, connecting, json_option, subcommand
+from .passing import Passing, Version
 from .running import Limits, limited, run_servers
 
 if TYPE_CHECKING:
@@ -57,14 +51,13 @@ class _Trusted(_Network):
 )
 @click.argument("listen", type=MODE, nargs=-1, required=True)
 @click.argument("target", type=TARGET)
-@timeout_option(None)
 @click.option(
     "--proxy-from",
     type=_Trusted(),
     multiple=True,
     metavar="NETWORK",
     help="Demand a PROXY header, version 1 or 2, of peers in this network (or 'unix'), and believe "
-    "it. Other peers are taken for who they are.",
+    "it. It comes before TLS. Other peers are taken for who they are.",
 )
 @click.option(
     "--proxy-timeout",
@@ -84,7 +77,7 @@ class _Trusted(_Network):
     "--view/--no-view", default=None, help="Show connections and rates (default: on a terminal)."
 )
 @limited
-@connecting
+@connecting(None)
 def command(
     listen: tuple[str, ...],
     target: str,
@@ -107,27 +100,30 @@ def command(
 
     SIGTERM closes the listeners; connections have --drain seconds to end.
     """
-    proxying = Proxying(trusted=proxy_from, header_timeout=proxy_timeout, version=proxy_to)
-    if proxy_from:
-        _refuse_tls(listen)
-    if proxy_to is not None:
+    trusted = Trusted(proxy_from, proxy_timeout) if proxy_from else None
+    if trusted is not None:
         try:
-            below_tls(target, conduit.Context())
+            for text in listen:
+                headed(to_server(text, conduit.Context()).where, trusted)
         except conduit.AddressError as error:
-            raise click.UsageError(f"--proxy-to: {error}") from None
+            raise click.UsageError(f"--proxy-from: {error}") from None
     journal = Journal("conduit relay", as_json=as_json, verbose=verbose)
     if view is None:
         view = sys.stdout.isatty() and sys.stderr.isatty() and not (as_json or verbose)
 
+    show: Callable[[Journal], Coroutine[object, object, None]] | None = None
+    if view:
+        from .relay_view import show as show_it
+
+        show = show_it
+
     async def run() -> None:
         ctx = await settings.context()
-        passing = Passing(target, journal, ctx=ctx, timeout=timeout, proxying=proxying)
-        serving = run_servers(listen, passing.handle, journal, limits)
-        if not view:
+        passing = Passing(target, journal, ctx=ctx, timeout=timeout, announces=proxy_to)
+        serving = run_servers(listen, passing.handle, journal, limits, trusted)
+        if show is None:
             await serving
             return
-        from .relay_view import show
-
         showing = asyncio.ensure_future(show(journal))
         try:
             await serving
@@ -137,21 +133,3 @@ def command(
 
     conduit.run(run)
     return 0
-
-
-def _refuse_tls(listen: tuple[str, ...]) -> None:
-    from .._target import to_server
-
-    for text in listen:
-        where = to_server(text, conduit.Context()).where
-        if isinstance(
-            where,
-            conduit.server.TLS
-            | conduit.server.OpenSSL
-            | conduit.server.TLSNative
-            | conduit.server.TLSOver,
-        ):
-            raise click.UsageError(
-                f"--proxy-from: {where} has TLS, and a PROXY header comes before it: relay to a "
-                "TLS listener by two relays, the first without TLS"
-            )

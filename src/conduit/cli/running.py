@@ -13,10 +13,16 @@ import click
 import conduit
 
 from .._handle import Handler
+from .._target import to_server
+from ..server import Mode
+from .headers import Trusted, headed
 from .journal import Journal
 from .parameters import POSITIVE, SECONDS, Number
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_HANDSHAKE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +72,15 @@ def limited(function: F) -> F:
 
 
 async def run_servers(
-    modes: Sequence[str], handler: Handler, journal: Journal, limits: Limits
+    modes: Sequence[str],
+    handler: Handler,
+    journal: Journal,
+    limits: Limits,
+    trusted: Trusted | None = None,
 ) -> None:
     """Serve on all of `modes` until a signal, with the limits for all of them together.
+
+    trusted: of whom a PROXY header is demanded, which is `received` in the handler.
 
     Raises what a listener raises that cannot listen, or that broke, and BrokenPipeError when nobody
     reads what the journal tells on standard output; then all are stopped.
@@ -77,17 +89,22 @@ async def run_servers(
     async with AsyncExitStack() as stack:
         servers: list[conduit.Server] = []
         for mode in modes:
+            where: Mode | str = mode
+            options: dict[str, Any] = {}
+            if trusted is not None:
+                where, options = _with_headers(mode, trusted)
             listening = conduit.listen(
-                mode,
+                where,
                 handler,
+                **options,
                 on_exn=journal.failed,
                 idle_timeout=limits.idle_timeout,
                 drain=limits.drain,
             )
             servers.append(await stack.enter_async_context(listening))
         for running in servers:
-            for where in running.endps:
-                journal.listening(where)
+            for reached in running.endps:
+                journal.listening(reached)
         waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(running.wait_stopped()) for running in servers
         ]
@@ -99,3 +116,17 @@ async def run_servers(
                 wait.cancel()
     if journal.broken.is_set():
         raise BrokenPipeError("nobody reads standard output")
+
+
+def _with_headers(text: str, trusted: Trusted) -> tuple[Mode, dict[str, Any]]:
+    """The server of a text, of whose clients headers come; and the other arguments of `listen`."""
+    told = to_server(text, conduit.default_ctx())
+    options: dict[str, Any] = {"ctx": told.ctx}
+    for name in ("backlog", "timeout", "unix_mode", "reuse_port"):
+        if (value := getattr(told, name)) is not None:
+            options[name] = value
+    if told.trusts:
+        options["client_auth"] = "required"
+    # A client has all of its time for the header, and then the usual one for TLS.
+    options["handshake_timeout"] = _HANDSHAKE_SECONDS + trusted.seconds
+    return headed(told.where, trusted), options

@@ -104,7 +104,7 @@ def _words(program: str) -> list[str]:
 
 
 def _warnings(service: Service, credentials: dict[str, str], program: str) -> list[str]:
-    warnings = []
+    warnings: list[str] = []
     if service.at_home:
         warnings.append(
             f"{service.words[0]} is in somebody's home, which the user of the service may be "

@@ -21,7 +21,7 @@ _DIRECTORY = "/CREDENTIALS"
 _OF_THE_UNIT = ("backlog", "unix_mode", "reuse_port")
 _OF_THE_KEY = ("crt", "key", "password_env", "password_file")
 
-_STACKS = {server.TLSNative: "native", server.OpenSSL: "openssl"}
+_STACKS: dict[type, str] = {server.TLSNative: "native", server.OpenSSL: "openssl"}
 
 _NOT_IN_A_PROGRAM = frozenset("$\\\"'")
 
@@ -280,7 +280,7 @@ def quoted(word: str) -> str:
     """The word as it is written among others in a unit. Raises AddressError if it cannot be."""
     if _PLAIN.fullmatch(word):
         return word
-    written = []
+    written: list[str] = []
     for one in word:
         if one in _ESCAPES:
             written.append(_ESCAPES[one])

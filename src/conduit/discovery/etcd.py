@@ -10,14 +10,18 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 
 from .. import endp
 from .._debug import logger
+from .._fields import Password
 from ..errors import AddressError, ResolutionError
 from ..text import parse_endp
+from ..tls.keys import OwnKey
+from ..tls.trust import Trust
 from .etcd_lease import Lease
-from .etcd_members import Members
+from .etcd_members import Access, Members
 from .etcd_watch import Watch
 from .interface import Address, Found
 
@@ -31,18 +35,37 @@ class Etcd:
             rule = conduit.discovery.Rule(etcd, name=conduit.discovery.host_name)
 
     members: of the cluster, each "HOST:PORT"; they are tried in turn. prefix: of all keys (default
-    "/conduit/"). timeout: seconds for an answer of one member (default 3).
+    "/conduit/"). timeout: seconds for an answer of one member (default 3); who registers, or asks
+    for a name for the first time, goes on trying for as long as that for each member, since they
+    may be electing a leader.
+
+    trust: who signs the certificates of the members: `conduit.trust.ca` or `.os`; each must be for
+    the member's HOST (default: None, no TLS). own_key: an `OwnKey` to show them, for
+    `--client-cert-auth`. user: a user of etcd's (default: None, no login). password: a function of
+    one bool that returns the password, such as `conduit.text.PasswordFromFile`; it is called in a
+    thread for each new token, and printed nowhere. Files are read anew for each connection.
 
     It belongs to the event loop in which it was entered. It needs the package aetcd: `pip install
-    'conduit-net[etcd]'`; without it, entering raises UnsupportedTransport.
+    'conduit-net[etcd]'`; without it, entering raises UnsupportedTransport. Entering raises TLSError
+    and OSError for files of `trust` and `own_key` that cannot be used.
 
-    Raises AddressError for a member that cannot be.
+    Raises AddressError for a member or a login that cannot be, and for a login without TLS at any
+    member but of this host; TLSError for a `trust` that gRPC
+    cannot follow (fingerprints), and for an `own_key` without `trust`.
     """
 
     def __init__(
-        self, members: Sequence[str], *, prefix: str = "/conduit/", timeout: float = 3.0
+        self,
+        members: Sequence[str],
+        *,
+        prefix: str = "/conduit/",
+        timeout: float = 3.0,
+        trust: Trust | None = None,
+        own_key: OwnKey | None = None,
+        user: str | None = None,
+        password: Password | None = None,
     ) -> None:
-        self._members = Members(members, timeout)
+        self._members = Members(members, timeout, Access(trust, own_key, user, password))
         self._prefix = prefix
         self._watches: OrderedDict[str, Watch] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,15 +97,13 @@ class Etcd:
         key = self._key(name)
         watch = self._watches.get(name)
         if watch is None:
-            watch = self._watches[name] = Watch(self._members, key)
+            watch = self._watches[name] = Watch(self._members, key, partial(_addresses, key))
             while len(self._watches) > _MOST_NAMES:
                 _, oldest = self._watches.popitem(last=False)
                 await oldest.stop()
         self._watches.move_to_end(name)
-        values = await watch.values()
-        addresses = tuple(one for value in values if (one := _address(key, value)) is not None)
         # It is told of each change, so nobody need remember it.
-        return Found(addresses, 0.0, "etcd has nobody of that name")
+        return Found(await watch.addresses(), 0.0, "etcd has nobody of that name")
 
     @asynccontextmanager
     async def registered(
@@ -99,8 +120,8 @@ class Etcd:
         The lease is renewed three times in that span, by whichever member answers, and made anew
         if it was lost. When the block ends it is revoked, so that clients go elsewhere at once.
 
-        Raises ResolutionError if no member answers, AddressError for an address that nobody else
-        could use, RuntimeError outside of the block.
+        Raises ResolutionError if no member answers in time, AddressError for an address that nobody
+        else could use, RuntimeError outside of the block.
         """
         self._check()
         if ttl < 2:
@@ -137,12 +158,17 @@ def _of_network(given: endp.Endp | str) -> endp.TCP | endp.Host:
     return where
 
 
-def _address(key: str, value: bytes) -> Address | None:
-    try:
-        where = parse_endp(value.decode())
-    except (AddressError, UnicodeDecodeError):
-        where = None
-    if isinstance(where, endp.TCP | endp.Host):
-        return Address(where)
-    logger.warning("etcd has below %s what is no address of TCP: not taken", key)
-    return None
+def _addresses(key: str, values: list[bytes]) -> tuple[Address, ...]:
+    """What servers have written below a key, without what none of ours would."""
+    found: list[Address] = []
+    for value in values:
+        try:
+            where = parse_endp(value.decode())
+        except (AddressError, UnicodeDecodeError):
+            continue
+        if isinstance(where, endp.TCP | endp.Host):
+            found.append(Address(where))
+    if len(found) < len(values):
+        wrong = len(values) - len(found)
+        logger.warning("etcd has %d values below %s that are no addresses of TCP", wrong, key)
+    return tuple(found)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._debug import logger, step
-from ..errors import ResolutionError
-from .etcd_members import METADATA, Members
+from .etcd_members import Member, Members, OldTokenError
 
 _STOP_SECONDS = 2.0
 _FIRST_PAUSE = 0.1
@@ -36,18 +35,11 @@ class Lease:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Write the values. Raises ResolutionError if no member takes them."""
-        why = ""
-        for _ in self._members.names:
-            try:
-                async with self._members.channel() as channel:
-                    await self._write(channel)
-                break
-            except self._members.failures() as error:
-                why = self._members.words(error)
-        else:
-            names = ", ".join(self._members.names)
-            raise ResolutionError(f"cannot register {self._prefix} with etcd at {names}: {why}")
+        """Write the values, by whichever member takes them; an election is waited for.
+
+        Raises ResolutionError if none does in time, or if we may not.
+        """
+        await self._members.ask(f"cannot register {self._prefix} with etcd", self._write)
         self._task = asyncio.get_running_loop().create_task(self._renew())
 
     async def stop(self) -> None:
@@ -58,18 +50,18 @@ class Lease:
         rpc = self._members.rpc
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                for last in range(len(self._members.names)):
+                # Once more than there are members: a token may be over.
+                for left in reversed(range(len(self._members.names) + 1)):
                     try:
-                        async with self._members.channel() as channel:
-                            request = rpc.LeaseRevokeRequest(ID=self._id)
+                        async with self._members.channel() as (channel, metadata):
                             await rpc.LeaseStub(channel).LeaseRevoke(
-                                request,
+                                rpc.LeaseRevokeRequest(ID=self._id),
                                 timeout=_STOP_SECONDS / len(self._members.names),
-                                metadata=METADATA,
+                                metadata=metadata,
                             )
                         return
                     except self._members.failures():
-                        if last == len(self._members.names) - 1:
+                        if not left:
                             raise
         except self._members.failures() as error:
             logger.warning(
@@ -77,9 +69,10 @@ class Lease:
                 self._prefix, self._ttl, self._members.words(error),
             )  # fmt: skip
 
-    async def _write(self, channel: Any) -> None:
+    async def _write(self, member: Member) -> None:
         rpc = self._members.rpc
-        options = {"timeout": self._members.timeout, "metadata": METADATA}
+        channel, metadata = member
+        options: dict[str, Any] = {"timeout": self._members.timeout, "metadata": metadata}
         granted = await rpc.LeaseStub(channel).LeaseGrant(
             rpc.LeaseGrantRequest(TTL=self._ttl, ID=0), **options
         )
@@ -95,21 +88,23 @@ class Lease:
         while True:
             await asyncio.sleep(pause)
             try:
-                async with self._members.channel() as channel:
+                async with self._members.channel() as member:
                     while True:
-                        if not await self._is_renewed(channel):
+                        if not await self._is_renewed(member):
                             logger.warning("%s was lost in etcd: made anew", self._prefix)
-                            await self._write(channel)
+                            await self._write(member)
                         self._failed = False
                         await asyncio.sleep(self._ttl / 3)
+            except OldTokenError:
+                pause = 0.0
             except Exception as error:
                 # With the next member soon, for the lease does not wait.
                 pause = self._next_pause(pause, self._members.words(error))
 
-    async def _is_renewed(self, channel: Any) -> bool:
+    async def _is_renewed(self, member: Member) -> bool:
         rpc = self._members.rpc
-        call = rpc.LeaseStub(channel).LeaseKeepAlive(
-            timeout=self._members.timeout, metadata=METADATA
+        call = rpc.LeaseStub(member.channel).LeaseKeepAlive(
+            timeout=self._members.timeout, metadata=member.metadata
         )
         try:
             await call.write(rpc.LeaseKeepAliveRequest(ID=self._id))

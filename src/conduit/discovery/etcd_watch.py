@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from .._debug import logger, step
 from ..errors import ResolutionError
-from .etcd_members import METADATA, Members
+from .etcd_members import Member, Members, OldTokenError, is_final
+from .interface import Address
 
 _LONGEST_PAUSE = 2.0
+_LONGEST_FIRST_PAUSE = 0.5
 
 _SILENCE = 5.0
 """Seconds without news after which a member is asked whether it is there. It may hang, or be cut
@@ -22,33 +25,39 @@ _LONGEST_VALUE = 4096
 class Watch:
     """The values below a prefix, as they are now, or were when etcd was last heard of.
 
-    members: who is asked. prefix: of the keys. It has a task of its own until `stop`.
+    members: who is asked. prefix: of the keys. read: what is made of the values, by the order of
+    their keys, each time that they are others. It has a task of its own until `stop`.
     """
 
-    def __init__(self, members: Members, prefix: str) -> None:
+    def __init__(
+        self, members: Members, prefix: str, read: Callable[[list[bytes]], tuple[Address, ...]]
+    ) -> None:
         self._members = members
+        self._read_values = read
+        self._addresses: tuple[Address, ...] = ()
         self._prefix = prefix.encode()
         self._values: dict[bytes, bytes] | None = None
         self._news = asyncio.Event()
         self._failure = ""
+        self._reasons: dict[str, str] = {}
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def values(self) -> list[bytes]:
-        """All values, by the order of their keys; waits for the first answer.
+    async def addresses(self) -> tuple[Address, ...]:
+        """All that is known; waits for the first answer.
 
-        Raises ResolutionError if none of the members has answered yet.
+        Raises ResolutionError if none of the members has answered in time, or if we may not ask.
         """
         if self._values is None:
-            limit = self._members.timeout * len(self._members.names)
+            # A little more, so that the last of them can still fail.
+            limit = self._members.timeout * len(self._members.names) + 0.2
             try:
                 async with asyncio.timeout(limit):
                     await self._news.wait()
             except TimeoutError:
                 pass
         if self._values is None:
-            why = self._failure or "no member answers"
-            raise ResolutionError(f"etcd at {', '.join(self._members.names)}: {why}")
-        return [value for _, value in sorted(self._values.items())]
+            raise ResolutionError(f"etcd cannot be asked: {self._members.told(self._reasons)}")
+        return self._addresses
 
     async def stop(self) -> None:
         """End it."""
@@ -59,28 +68,37 @@ class Watch:
         pause = 0.05
         while True:
             heard = self._values
+            name = self._members.next
             try:
-                async with self._members.channel() as channel:
-                    await self._follow(channel)
+                async with self._members.channel() as member:
+                    await self._follow(member)
+            except OldTokenError:
+                continue
             except self._members.failures() as error:
-                self._lost(self._members.words(error))
+                self._lost(name, self._members.words(error), is_final(error))
             except Exception as error:
-                self._lost(repr(error))
-            pause = 0.05 if self._values is not heard else min(pause * 2, _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+                self._lost(name, repr(error), True)
+            await asyncio.sleep(pause := self._next_pause(pause, self._values is not heard))
 
-    async def _follow(self, channel: Any) -> None:
+    def _next_pause(self, pause: float, heard: bool) -> float:
+        if heard:
+            return 0.05
+        if self._values is None and len(self._reasons) < len(set(self._members.names)):
+            return 0.0  # somebody waits, and not all have been asked
+        return min(max(pause, 0.05) * 2, _LONGEST_PAUSE if self._values else _LONGEST_FIRST_PAUSE)
+
+    async def _follow(self, member: Member) -> None:
         """Read all that is there, then each change; until the member fails."""
         rpc = self._members.rpc
         end = self._prefix[:-1] + bytes([self._prefix[-1] + 1])  # it ends with "/"
-        revision = await self._read(channel, end)
+        revision = await self._read(member, end)
         if self._failure:
             self._failure = ""
             logger.warning("etcd answers again for %s", self._prefix.decode())
         create = rpc.WatchCreateRequest(
             key=self._prefix, range_end=end, start_revision=revision + 1
         )
-        call = rpc.WatchStub(channel).Watch(metadata=METADATA)
+        call = rpc.WatchStub(member.channel).Watch(metadata=member.metadata)
         try:
             await call.write(rpc.WatchRequest(create_request=create))
             while True:
@@ -88,7 +106,7 @@ class Watch:
                 reading.add_done_callback(_heard)
                 try:
                     while not (await asyncio.wait([reading], timeout=_SILENCE))[0]:
-                        await self._read(channel, end)
+                        await self._read(member, end)
                     news = reading.result()
                 finally:
                     reading.cancel()
@@ -101,13 +119,13 @@ class Watch:
         finally:
             call.cancel()
 
-    async def _read(self, channel: Any, end: bytes) -> int:
+    async def _read(self, member: Member, end: bytes) -> int:
         """Read all that is there: the revision of it."""
         rpc = self._members.rpc
-        answer = await rpc.KVStub(channel).Range(
+        answer = await rpc.KVStub(member.channel).Range(
             rpc.RangeRequest(key=self._prefix, range_end=end, limit=_MOST_VALUES),
             timeout=self._members.timeout,
-            metadata=METADATA,
+            metadata=member.metadata,
         )
         self._set({kv.key: kv.value[:_LONGEST_VALUE] for kv in answer.kvs})
         return int(answer.header.revision)
@@ -122,11 +140,19 @@ class Watch:
         self._set(values)
 
     def _set(self, values: dict[bytes, bytes]) -> None:
+        if values != self._values:
+            self._addresses = self._read_values([value for _, value in sorted(values.items())])
+            step("etcd", prefix=self._prefix.decode(), values=len(values))
+        # Also if they are the same: etcd was heard of.
         self._values = values
         self._news.set()
-        step("etcd", prefix=self._prefix.decode(), values=len(values))
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, name: str, why: str, final: bool) -> None:
+        self._reasons[name] = why
+        if final and self._values is None:
+            # Whoever waits for the first answer is told, and who comes later is to wait anew.
+            self._news.set()
+            self._news = asyncio.Event()
         if not self._failure:
             known = 0 if self._values is None else len(self._values)
             logger.warning(

@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 from .. import endp
 from .._debug import step
+from .._hostnames import certified_name
 from ..errors import ConduitError
 from ..text import is_service, parse_endp
 from .chain import Chained
@@ -154,7 +155,7 @@ async def _look_up(service: Service, uri: URI, rules: Rules) -> list[endp.Endp]:
     if not found:
         return _unknown(f"{uri.host!r} has no address", uri)
     if service.tls:
-        found = [_tls_over(uri.host, one) for one in found]
+        found = [_tls_over(certified_name(uri.host), one) for one in found]
     step("resolved", uri=uri.shown, to=found, seconds=time.perf_counter() - started)
     return found
 

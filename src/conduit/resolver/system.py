@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from .. import _lookup, endp
+from .._hostnames import srv_domain
 from ..errors import ResolutionError
 from .service import Service, Services
 from .uri import URI
 from .well_known import WELL_KNOWN
+
+_DISCOVERY = "conduit.discovery"
 
 
 async def _service_of_system(name: str) -> Service | None:
@@ -50,17 +56,30 @@ system_service = Services(_service_of_system)
 async def system_resolver(service: Service, uri: URI) -> list[endp.Endp]:
     """Look a host up by getaddrinfo: the rewrite function of `system`.
 
-    Returns all its addresses in the order that the system prefers. Raises ResolutionError with the
-    reason of the system.
+    A name of DNS SRV without a port, such as "_postgresql._tcp.example", is looked up as
+    `conduit.discovery.SRV` does, by the name servers of the system.
+
+    Returns all its addresses in the order that the system prefers, or RFC 2782 says. Raises
+    ResolutionError with the reason of the system.
     """
     if uri.ip is not None:
         return [endp.TCP(uri.ip, service.port)]
+    if uri.port is None and srv_domain(uri.host) is not None:
+        return list(await _srv_rule()(service, uri))
     try:
         infos = await _lookup.getaddrinfo(uri.dns_name, service.port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResolutionError(f"cannot resolve {uri.host!r}: {reason}") from error
     return [_endp_of(info[4]) for info in infos]
+
+
+@lru_cache(maxsize=1)
+def _srv_rule() -> Callable[[Service, URI], Awaitable[list[endp.TCP | endp.Host]]]:
+    # By name, for what discovers services knows of resolvers.
+    discovery: Any = import_module(_DISCOVERY)
+    rule: Callable[..., Awaitable[list[endp.TCP | endp.Host]]] = discovery.Rule(discovery.SRV())
+    return rule
 
 
 def _endp_of(address: Any) -> endp.TCP:

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 
 from .._fields import IPAddress
-from .._hostnames import ascii_host, is_ip
+from .._hostnames import ascii_host, is_ip, srv_domain
 from ..endp import Host
 from ..errors import AddressError
 from ..text.grammar import LONGEST
@@ -55,7 +55,9 @@ def uri_of(text: str, scheme: str, name: str, port: int | None) -> URI:
 
 def uri_of_host(where: Host) -> URI:
     """The URI of TCP to a name."""
-    return uri_of(str(where), "tcp", where.name, where.port)
+    # No port is 0 of a name that DNS SRV has one for.
+    port = None if where.port == 0 and srv_domain(where.name) is not None else where.port
+    return uri_of(str(where), "tcp", where.name, port)
 
 
 def parse_uri(text: str) -> URI:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from .._fields import IPAddress
+from .._hostnames import srv_domain
 from .mistakes import part
 from .parts import Parts
 from .percent import HOST, ZONE, encode, in_code, small
@@ -19,7 +20,8 @@ def host_and_port(parts: Parts) -> tuple[str, IPAddress | None, int]:
     """Read them: the host as a certificate names it, its address if it is one, and the port.
 
     A host with a percent code in it is a name, whatever it says: that is how a name looks that
-    could be taken for an address.
+    could be taken for an address. A name of DNS SRV, which has the port, may stand without one; it
+    is 0 then.
     """
     body = parts.body
     at = parts.at + 2
@@ -44,9 +46,17 @@ def host_and_port(parts: Parts) -> tuple[str, IPAddress | None, int]:
             why = "'*' stands for all addresses of a server; to connect, name one"
             raise parts.mistake(at, why, f"//localhost:{port}" if port else None)
     if not port:
+        if parts.side != "server" and not body.endswith(":") and srv_domain(host) is not None:
+            return host, ip, 0
         raise parts.mistake(parts.at + len(body), "the port is missing")
     at = parts.at + len(body) - len(port)
     return host, ip, parts.number("port", Raw(port, at), 0xFFFF)
+
+
+def name_and_port_text(name: str, port: int) -> str:
+    """Write a name and a port, which is left out where DNS SRV says it."""
+    without = port == 0 and srv_domain(name) is not None
+    return host_text(name) if without else f"{host_text(name)}:{port}"
 
 
 def host_text(host: str | IPAddress | None) -> str:

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias, cast
 
 from .. import client, endp, server
 from .._fields import Record, name_of
+from .._hostnames import certified_name
 from ..errors import AddressError
 from .far import far_text, usual_names
 from .grammar import ANY_CID, DEEPEST, LONGEST, MOST_DIGITS, TLS
-from .hosts import host_text, name_of_ip
+from .hosts import host_text, name_and_port_text, name_of_ip
 from .passwords import PasswordFromEnv, PasswordFromFile
 from .percent import HOSTNAME, PATH, SEGMENT, VALUE, encode
 
@@ -70,7 +71,7 @@ def to_text(address: Address) -> str:
     elif isinstance(below, client.TCP | endp.TCP):
         own_name = name_of_ip(below.ip)
     elif isinstance(below, client.Host | endp.Host):
-        own_name = below.name
+        own_name = certified_name(below.name)
     if len(layers) > DEEPEST:
         what = "TLS and proxies" if proxies else "TLS"
         raise _no_text(address, f"has more than {DEEPEST} layers of {what}")
@@ -159,7 +160,7 @@ def _tcp(address: Any) -> str:
 
 
 def _host(address: Any) -> str:
-    return f"tcp://{host_text(address.name)}:{address.port}"
+    return f"tcp://{name_and_port_text(address.name, address.port)}"
 
 
 def _server_tcp(address: server.TCP) -> str:

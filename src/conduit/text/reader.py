@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import client, endp, server
 from .._fields import Password
+from .._hostnames import certified_name
 from . import guesses
 from .far import Far, fars, names_of
 from .grammar import ANY_CID, TCP_SCHEMES, TLS
@@ -134,7 +135,7 @@ def _client(parts: Parts) -> client.Client:
     far = fars(parts)
     if scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = names_of(parts, host, far)
+        names = names_of(parts, certified_name(host), far)
         if ip is not None:
             tls = _CLIENT_TLS.get(scheme)
             address = client.TCP(ip, port) if tls is None else tls(names.pop(), ip, port)
@@ -167,7 +168,7 @@ def _endp(parts: Parts) -> endp.Endp:
     address: endp.Endp
     if parts.scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = names_of(parts, host)
+        names = names_of(parts, certified_name(host))
         if ip is not None:
             address = endp.TCP(ip, port)
         else:
