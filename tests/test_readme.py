@@ -14,9 +14,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
-# How a block is marked: a whole program is run, a fragment has only to be Python.
+# How a block is marked: a whole program is run, a fragment has only to be Python. Others are run by
+# tests/peers/test_docs.py, with a server that they are told of.
 PROGRAM = "python"
 FRAGMENT = "python fragment"
+WITH_SERVER = ("python with dnsmasq", "python with etcd")
 
 
 class Block(NamedTuple):
@@ -62,7 +64,7 @@ def test_program_runs_and_complains_of_nothing(block: Block, tmp_path: Path) -> 
 
 def test_every_python_block_is_a_program_or_a_fragment() -> None:
     for block in PYTHON:
-        assert block.kind in (PROGRAM, FRAGMENT), block
+        assert block.kind in (PROGRAM, FRAGMENT, *WITH_SERVER), block
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         compile(block.text, str(block), "exec", flags=flags)
 
