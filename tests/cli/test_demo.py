@@ -21,6 +21,7 @@ from unittest import mock
 import pytest
 
 from conduit import transports
+from conduit.channels import Wire
 from conduit.cli import main
 from conduit.transports import unix
 from tests.cli.command import COMMAND, environment, run, run_here, without_styles
@@ -313,7 +314,7 @@ def broken(fault="pass", wire="Wire") -> str:
 def spoil(monkeypatch):
     """Runs such code; when the test is over, all is as it was."""
     monkeypatch.setattr(transports, "_known", dict(transports._known))
-    monkeypatch.setattr(unix, "Wire", unix.Wire)
+    monkeypatch.setattr(unix, "Wire", Wire)
     return lambda code: exec(dedent(code), {})
 
 

@@ -114,7 +114,11 @@ async def test_a_flow_that_is_cut_fails(loaded, role, hasty):
     assert await session.run(total) == (SAID, total)
     handshakes = 0
     # Samples of the handshake and of all that was said; each byte of the goodbye.
-    for after in (*range(0, total, 61), *range(total - 70, total - 30, 5), *range(total - 30, total)):
+    for after in (
+        *range(0, total, 61),
+        *range(total - 70, total - 30, 5),
+        *range(total - 30, total),
+    ):
         with pytest.raises(TLSError) as caught:
             await session.run(after)
         if isinstance(caught.value, TruncatedError):

@@ -19,15 +19,8 @@ from ..channels import wire_of
 from ..context import Context
 from ..convert import endp_of_flow
 from ..proxy_protocol import Header, ProxyProtocolError, parse, wanted
-from ..transports.base import (
-    Arrival,
-    Attempts,
-    Listener,
-    ListenOptions,
-    Reloadable,
-    Shared,
-    Triple,
-)
+from ..transports.base import Arrival, Attempts, Listener, ListenOptions, Triple
+from ..transports.over import ListenerOver
 
 Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
 
@@ -95,44 +88,18 @@ async def connect(target: object, ctx: Context, attempts: Attempts) -> Triple:
     raise conduit.UnsupportedTransport(f"{target} is a way to serve")
 
 
-class _HeadedListener(Listener):
+class _HeadedListener(ListenerOver):
     """A listener whose trusted peers announce somebody else."""
 
-    __slots__ = ("_below", "_trusted")
+    __slots__ = ("_trusted",)
 
     def __init__(self, below: Listener, trusted: Trusted) -> None:
-        self._below = below
+        super().__init__(below)
         self._trusted = trusted
-        self.endp = below.endp
-
-    @property
-    def reloads(self) -> tuple[Reloadable, ...]:
-        """As of every listener; so all that follow."""
-        return self._below.reloads
-
-    def watch(self, ready: Callable[[], None]) -> None:
-        self._below.watch(ready)
-
-    def unwatch(self) -> None:
-        self._below.unwatch()
 
     def accept(self) -> Arrival:
-        return _HeadedArrival(self._below.accept(), self._trusted)
-
-    def unpublish(self) -> None:
-        self._below.unpublish()
-
-    def served(self, succeeded: Callable[[], None]) -> None:
-        self._below.served(succeeded)
-
-    def share(self) -> Shared:
-        return self._below.share()
-
-    def lend(self, lent: bool) -> None:
-        self._below.lend(lent)
-
-    def close(self) -> None:
-        self._below.close()
+        """As of every listener."""
+        return _HeadedArrival(super().accept(), self._trusted)
 
 
 class _HeadedArrival(Arrival):

@@ -22,8 +22,9 @@ from .._resolve import resolved
 from .._target import to_client, to_server
 from ..channels import Wire, wire_of
 from ..context import Context
-from ..transports import Arrival, Attempts, Listener, ListenOptions, Shared, Triple
+from ..transports import Arrival, Attempts, Listener, ListenOptions, Triple
 from ..transports.bounded import BoundedTransport, BytesLike, as_bytes
+from ..transports.over import ListenerOver
 from .line import Faults, Line
 
 # Input that waits here; beyond it the real transport is paused, as it is by a program that is slow.
@@ -286,37 +287,15 @@ class _FaultyTransport(BoundedTransport, Protocol):
 # As a transport of the library: it does what the address inside does, and adds the faults.
 
 
-class _FaultyListener(Listener):
-    __slots__ = ("_faulty", "_real")
+class _FaultyListener(ListenerOver):
+    __slots__ = ("_faulty",)
 
     def __init__(self, real: Listener, faulty: Faulty) -> None:
-        self.endp = real.endp
-        self._real = real
+        super().__init__(real)
         self._faulty = faulty
 
-    def watch(self, ready: Callable[[], None]) -> None:
-        self._real.watch(ready)
-
-    def unwatch(self) -> None:
-        self._real.unwatch()
-
     def accept(self) -> Arrival:
-        return _FaultyArrival(self._real.accept(), self._faulty)
-
-    def unpublish(self) -> None:
-        self._real.unpublish()
-
-    def served(self, succeeded: Callable[[], None]) -> None:
-        self._real.served(succeeded)
-
-    def share(self) -> Shared:
-        return self._real.share()
-
-    def lend(self, lent: bool) -> None:
-        self._real.lend(lent)
-
-    def close(self) -> None:
-        self._real.close()
+        return _FaultyArrival(super().accept(), self._faulty)
 
 
 class _FaultyArrival(Arrival):
@@ -331,6 +310,9 @@ class _FaultyArrival(Arrival):
         triple = await self._real.open(on_closed)
         faulty = self._faulty
         return add_faults(triple, incoming=faulty.incoming, outgoing=faulty.outgoing)
+
+    async def finish(self) -> None:
+        await self._real.finish()
 
     def discard(self) -> None:
         self._real.discard()

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from .. import endp, server
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
+from . import lent
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Shared, Triple
+from .base import Attempts, Listener, ListenOptions, Triple
 from .descriptors import (
     Message,
     NotUnderstood,
@@ -30,6 +31,7 @@ from .descriptors import (
 )
 from .inherited import start_listening
 from .offer import PRIVATE, VERSION, Offer, file_of
+from .over import ListenerOver
 from .sockets import SocketListener
 from .unix import Bound, UnixListener, bind, dial_now
 
@@ -50,6 +52,7 @@ async def listen(mode: server.Handover, ctx: Context, options: ListenOptions) ->
     sockets than those of `otherwise`. It goes on then.
     """
     check_platform(str(mode))
+    lent.refuse(str(mode))
     before = await _process_before(mode)
     if before is None:
         return await _first(mode, ctx, options)
@@ -246,48 +249,28 @@ class Succession:
             pass  # It has gone, and all is ours.
 
 
-class HandedListener(Listener):
+class HandedListener(ListenerOver):
     """A listener whose sockets the next process may have.
 
     below: the listener itself. succession: shared with the others of this server.
     """
 
-    __slots__ = ("_below", "_succession")
+    __slots__ = ("_succession",)
 
     def __init__(self, below: Listener, succession: Succession) -> None:
-        self._below = below
+        super().__init__(below)
         self._succession = succession
-        self.endp = below.endp
-
-    @property
-    def reloads(self) -> tuple[Reloadable, ...]:
-        return self._below.reloads
-
-    def watch(self, ready: Callable[[], None]) -> None:
-        self._below.watch(ready)
-
-    def unwatch(self) -> None:
-        self._below.unwatch()
-
-    def accept(self) -> Arrival:
-        return self._below.accept()
 
     def served(self, succeeded: Callable[[], None]) -> None:
         self._succession.begin(succeeded)
 
-    def share(self) -> Shared:
-        return self._below.share()
-
-    def lend(self, lent: bool) -> None:
-        self._below.lend(lent)
-
     def unpublish(self) -> None:
         self._succession.end()
-        self._below.unpublish()
+        super().unpublish()
 
     def close(self) -> None:
         self._succession.end()
-        self._below.close()
+        super().close()
 
 
 async def offer_once(path: str, listeners: list[Listener], stopped: asyncio.Future[None]) -> bool:
@@ -296,6 +279,7 @@ async def offer_once(path: str, listeners: list[Listener], stopped: asyncio.Futu
     path: where. stopped: done when the server has stopped, which ends the offer.
     """
     check_platform(f"handover at {path}")
+    lent.refuse(f"handover at {path}")
     for listener in listeners:
         listener.share()
     offer = Offer(path, listeners, await bind(path, PRIVATE))

@@ -32,7 +32,8 @@ from ..tls.library import TLSLibrary, stack_of, tls_library
 from ..tls.trust import Trust
 from . import connect as connect_below
 from . import listen as listen_below
-from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Shared, Triple
+from .base import Arrival, Attempts, Listener, ListenOptions, Reloadable, Triple
+from .over import ListenerOver
 
 ClientTLS: TypeAlias = (
     client.TLS | client.TLSNative | client.OpenSSL | client.TLSOver | client.TLSTunnel
@@ -388,16 +389,16 @@ class Certificates(Reloadable):
             self._loaded = await asyncio.to_thread(self._stack.load_server, self._settings)
 
 
-class TLSListener(Listener):
+class TLSListener(ListenerOver):
     """A listener whose clients do a handshake.
 
     below: the listener that it stands over, and closes with itself. certificates: what to show.
     """
 
-    __slots__ = ("_below", "_certificates", "_ctx")
+    __slots__ = ("_certificates", "_ctx")
 
     def __init__(self, below: Listener, certificates: Certificates, ctx: Context) -> None:
-        self._below = below
+        super().__init__(below)
         self._certificates = certificates
         self._ctx = ctx
         # Nobody can ask for a wildcard.
@@ -407,39 +408,11 @@ class TLSListener(Listener):
     @property
     def reloads(self) -> tuple[Reloadable, ...]:
         """As of every listener."""
-        return (self._certificates, *self._below.reloads)
-
-    def watch(self, ready: Callable[[], None]) -> None:
-        """As of every listener."""
-        self._below.watch(ready)
-
-    def unwatch(self) -> None:
-        """As of every listener."""
-        self._below.unwatch()
+        return (self._certificates, *super().reloads)
 
     def accept(self) -> Arrival:
         """As of every listener."""
-        return TLSArrival(self._below.accept(), self._certificates, self._ctx)
-
-    def unpublish(self) -> None:
-        """As of every listener."""
-        self._below.unpublish()
-
-    def served(self, succeeded: Callable[[], None]) -> None:
-        """As of every listener."""
-        self._below.served(succeeded)
-
-    def share(self) -> Shared:
-        """As of every listener: what is below, without its TLS."""
-        return self._below.share()
-
-    def lend(self, lent: bool) -> None:
-        """As of every listener."""
-        self._below.lend(lent)
-
-    def close(self) -> None:
-        """As of every listener."""
-        self._below.close()
+        return TLSArrival(super().accept(), self._certificates, self._ctx)
 
 
 class _ClientAt:
