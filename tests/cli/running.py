@@ -74,6 +74,14 @@ def serving(
         process.communicate()
 
 
+def started(*args: str) -> subprocess.Popen[bytes]:
+    """Begin a command with pipes to all its streams."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*COMMAND, *args], env=environment(), stdin=pipe, stdout=pipe, stderr=pipe
+    )
+
+
 def talk(*args: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a command through pipes, to its end."""
     return subprocess.run(

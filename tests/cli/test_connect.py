@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conduit.testing import Authority
-from tests.cli.command import COMMAND, environment
-from tests.cli.running import serving, talk, terminal
+from tests.cli.running import serving, started, talk, terminal
+from tests.cli.sockets import reset, until_end
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,6 @@ def peer(talking) -> tuple[str, threading.Thread]:
     return f"tcp://127.0.0.1:{listener.getsockname()[1]}", thread
 
 
-def until_end(sock: socket.socket) -> bytes:
-    return b"".join(iter(lambda: sock.recv(65536), b""))
-
-
 def test_both_ways_and_not_a_byte_changed(echo):
     said = os.urandom(3_000_000)
     result = talk("connect", echo, said=said)
@@ -56,10 +52,7 @@ def test_end_of_stdin_reaches_a_peer_that_answers_afterwards():
 
 def test_peer_that_has_ended_ends_it_though_stdin_stays_open():
     address, thread = peer(lambda sock: sock.sendall(b"bye"))
-    with subprocess.Popen(
-        [*COMMAND, "connect", "--wait", "0.1", address],
-        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    with started("connect", "--wait", "0.1", address) as process:
         assert process.stdout is not None
         assert process.stdout.read() == b"bye"
         assert process.wait(20) == 0
@@ -152,10 +145,7 @@ def test_signal_ends_it_without_a_word(number, status):
             pass
 
     address, thread = peer(talking)
-    with subprocess.Popen(
-        [*COMMAND, "connect", address], env=environment(),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    with started("connect", address) as process:
         assert process.stdout is not None
         assert process.stdout.read(1) == b"x"
         process.send_signal(number)
@@ -173,10 +163,7 @@ def test_reader_that_has_gone_ends_it_without_a_traceback(program):
             pass
 
     address, thread = peer(talking)
-    with subprocess.Popen(
-        [*COMMAND, "connect", address], env=environment(),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    with started("connect", address) as process:
         assert process.stdout is not None
         assert process.stdout.read(1)
         process.stdout.close()
@@ -189,7 +176,7 @@ def test_reader_that_has_gone_ends_it_without_a_traceback(program):
 def test_peer_that_resets_is_told_and_is_no_closed_pipe():
     def talking(sock: socket.socket) -> None:
         assert sock.recv(1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        reset(sock)
 
     address, thread = peer(talking)
     result = talk("connect", address, said=bytes(20_000_000))

@@ -12,14 +12,7 @@ import pytest
 from conduit.testing import Authority
 from tests.cli.command import COMMAND
 from tests.cli.running import serving, talk, terminal
-
-
-def connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
-
-
-def until_end(sock: socket.socket) -> bytes:
-    return b"".join(iter(lambda: sock.recv(65536), b""))
+from tests.cli.sockets import connected, reset, until_end
 
 
 def test_echo_to_a_real_client_and_what_json_tells(program):
@@ -107,7 +100,7 @@ def test_client_that_resets_ends_the_program_and_all_it_has_started(tmp_path: Pa
         with connected(server.port) as sock:
             pids = [int(pid) for pid in sock.makefile("rb").readline().split()]
             assert all(map(is_running, pids))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            reset(sock)
         until = time.monotonic() + 20
         while any(map(is_running, pids)):
             assert time.monotonic() < until, "they still run"

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +17,7 @@ from conduit import client
 
 from .._target import to_client
 from .latencies import Latencies
-from .parameters import (
-    POSITIVE,
-    SECONDS,
-    TARGET,
-    Settings,
-    connecting,
-    json_option,
-    subcommand,
-    timeout_option,
-)
+from .parameters import POSITIVE, SECONDS, TARGET, Settings, connecting, json_option, subcommand
 from .terminal import say_json
 
 _CONCURRENCY = 10
@@ -132,9 +123,8 @@ class Result:
     help="Of a message (default: 64).",
 )
 @click.option("--seconds", type=SECONDS, metavar="SECONDS", help="End after so long.")
-@timeout_option(10.0)
 @json_option("the result")
-@connecting
+@connecting(10.0)
 def command(
     address: str,
     connections: int | None,
@@ -164,24 +154,26 @@ def command(
         timeout=timeout,
     )
     result = Result(str(to_client(address, conduit.Context(), None)), load)
-    conduit.run(lambda: _run(result, address, settings, quiet=as_json))
     if as_json:
+        conduit.run(lambda: _run(result, address, settings))
         say_json(result.as_json())
     else:
-        from .bench_view import show
+        from .bench_view import progressing, show
 
+        conduit.run(lambda: _run(result, address, settings, progressing))
         show(result)
     return 1 if result.failures else 0
 
 
-async def _run(result: Result, address: str, settings: Settings, *, quiet: bool) -> None:
+async def _run(
+    result: Result,
+    address: str,
+    settings: Settings,
+    show_progress: Callable[[Result], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     ctx = await settings.context()
     where = to_client(address, ctx, None)
-    progress = None
-    if not quiet:
-        from .bench_view import progressing
-
-        progress = asyncio.create_task(progressing(result))
+    progress = None if show_progress is None else asyncio.create_task(show_progress(result))
     bench = _Bench(result, where.where, where.ctx)
     try:
         async with asyncio.timeout(result.load.seconds):

@@ -13,15 +13,7 @@ from conduit import client, events
 
 from .._target import to_client
 from .facts import certificate_facts, expiry, facts_of
-from .parameters import (
-    TARGET,
-    Number,
-    Settings,
-    connecting,
-    json_option,
-    subcommand,
-    timeout_option,
-)
+from .parameters import TARGET, Number, Settings, connecting, json_option, subcommand
 from .terminal import say_json
 from .tls_offers import taken_by
 
@@ -98,7 +90,6 @@ class Report:
     "These are what monitoring plugins return.",
 )
 @click.argument("address", type=TARGET)
-@timeout_option(10.0)
 @json_option("all that was found")
 @click.option(
     "--warn-days",
@@ -115,7 +106,7 @@ class Report:
     help="... and from when on that is critical (default: 3).",
 )
 @click.option("--offers/--no-offers", default=True, help="Try each TLS version and ALPN protocol.")
-@connecting
+@connecting(10.0)
 def command(
     address: str,
     timeout: float,

@@ -11,15 +11,7 @@ import click
 import conduit
 
 from .facts import facts_of, lines_of
-from .parameters import (
-    TARGET,
-    Number,
-    Settings,
-    connecting,
-    json_option,
-    subcommand,
-    timeout_option,
-)
+from .parameters import TARGET, Number, Settings, connecting, json_option, subcommand
 from .standard_streams import StandardInput, StandardOutput
 from .terminal import complain
 
@@ -36,7 +28,6 @@ _PIECE = 256 * 1024
     "130, 143  ended by SIGINT, SIGTERM",
 )
 @click.argument("address", type=TARGET)
-@timeout_option(None)
 @click.option("--facts", is_flag=True, help="Tell on stderr whom it is with, and by which TLS.")
 @json_option("the facts on stderr")
 @click.option(
@@ -46,7 +37,7 @@ _PIECE = 256 * 1024
     metavar="SECONDS",
     help="When the peer has ended: go on until stdin is silent for so long (default: 0.5).",
 )
-@connecting
+@connecting(None)
 def command(
     address: str,
     timeout: float | None,

@@ -117,18 +117,6 @@ def subcommand(
     return made
 
 
-def timeout_option(seconds: float | None) -> Callable[[F], F]:
-    """`--timeout`. seconds: the default; None for what the address says, else 30."""
-    shown = "30, or what the address says" if seconds is None else f"{seconds:g}"
-    return click.option(
-        "--timeout",
-        type=SECONDS,
-        default=seconds,
-        metavar="SECONDS",
-        help=f"For connecting, names and handshakes included (default: {shown}).",
-    )
-
-
 def json_option(what: str) -> Callable[[F], F]:
     """`--json`. what: what it prints."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
@@ -181,22 +169,39 @@ class Settings:
         return OwnKey(self.cert, self.key or self.cert, password)
 
 
-def connecting(function: F) -> F:
-    """Add the options that say how to connect; the function gets them as `settings`."""
+def connecting(seconds: float | None) -> Callable[[F], F]:
+    """Add the options that say how to connect; the function gets `timeout` and `settings`.
 
-    def command(**arguments: Any) -> Any:
-        given = {name: arguments.pop(name) for name in Settings.__dataclass_fields__}
-        return function(settings=_checked(Settings(**given)), **arguments)
+    seconds: the default of --timeout; None for what the address says, else 30.
+    """
 
-    command.__doc__ = function.__doc__
-    for option in reversed(_OPTIONS):
-        option(command)
-    # Those of the function itself come first.
-    command.__click_params__ = [  # type: ignore[attr-defined]
-        *getattr(function, "__click_params__", ()),
-        *command.__click_params__,  # type: ignore[attr-defined]
-    ]
-    return command  # type: ignore[return-value]
+    def made(function: F) -> F:
+        def command(**arguments: Any) -> Any:
+            given = {name: arguments.pop(name) for name in Settings.__dataclass_fields__}
+            return function(settings=_checked(Settings(**given)), **arguments)
+
+        command.__doc__ = function.__doc__
+        for option in reversed([_timeout(seconds), *_OPTIONS]):
+            option(command)
+        # Those of the function itself come first.
+        command.__click_params__ = [  # type: ignore[attr-defined]
+            *getattr(function, "__click_params__", ()),
+            *command.__click_params__,  # type: ignore[attr-defined]
+        ]
+        return command  # type: ignore[return-value]
+
+    return made
+
+
+def _timeout(seconds: float | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    shown = "30, or what the address says" if seconds is None else f"{seconds:g}"
+    return click.option(
+        "--timeout",
+        type=SECONDS,
+        default=seconds,
+        metavar="SECONDS",
+        help=f"For connecting, names and handshakes included (default: {shown}).",
+    )
 
 
 _FILE = click.Path(exists=True, dir_okay=False)

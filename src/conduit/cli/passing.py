@@ -25,7 +25,10 @@ Version: TypeAlias = Literal["v1", "v2"]
 
 _SECONDS = 30.0
 
-_STACKS = {client.OpenSSL: conduit.TLSLibrary.OPENSSL, client.TLSNative: conduit.TLSLibrary.NATIVE}
+_STACKS: dict[type, conduit.TLSLibrary] = {
+    client.OpenSSL: conduit.TLSLibrary.OPENSSL,
+    client.TLSNative: conduit.TLSLibrary.NATIVE,
+}
 
 
 class Passing:
@@ -49,7 +52,7 @@ class Passing:
         self._journal = journal
         self._ctx = ctx or conduit.default_ctx()
         self._limits = {} if timeout is None else {"timeout": timeout}
-        self._announces = announces
+        self._announces: Version | None = announces
 
     async def handle(self, f: flow.Flow, ic: conduit.Input, oc: conduit.Output) -> None:
         """Handle a client."""

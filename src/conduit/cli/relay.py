@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,7 @@ import conduit
 from .._target import to_server
 from .headers import Network, Trusted, headed
 from .journal import Journal
-from .parameters import (
-    MODE,
-    SECONDS,
-    TARGET,
-    Settings,
-    connecting,
-    json_option,
-    subcommand,
-    timeout_option,
-)
+from .parameters import MODE, SECONDS, TARGET, Settings, connecting, json_option, subcommand
 from .passing import Passing, Version
 from .running import Limits, limited, run_servers
 
@@ -59,7 +51,6 @@ class _Trusted(_Network):
 )
 @click.argument("listen", type=MODE, nargs=-1, required=True)
 @click.argument("target", type=TARGET)
-@timeout_option(None)
 @click.option(
     "--proxy-from",
     type=_Trusted(),
@@ -86,7 +77,7 @@ class _Trusted(_Network):
     "--view/--no-view", default=None, help="Show connections and rates (default: on a terminal)."
 )
 @limited
-@connecting
+@connecting(None)
 def command(
     listen: tuple[str, ...],
     target: str,
@@ -120,15 +111,19 @@ def command(
     if view is None:
         view = sys.stdout.isatty() and sys.stderr.isatty() and not (as_json or verbose)
 
+    show: Callable[[Journal], Coroutine[object, object, None]] | None = None
+    if view:
+        from .relay_view import show as show_it
+
+        show = show_it
+
     async def run() -> None:
         ctx = await settings.context()
         passing = Passing(target, journal, ctx=ctx, timeout=timeout, announces=proxy_to)
         serving = run_servers(listen, passing.handle, journal, limits, trusted)
-        if not view:
+        if show is None:
             await serving
             return
-        from .relay_view import show
-
         showing = asyncio.ensure_future(show(journal))
         try:
             await serving
