@@ -76,4 +76,7 @@ def _said(error: Exception) -> str:
 
     if isinstance(error, ConduitError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        about = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{about}{error.strerror}"
     return f"{type(error).__name__}: {error}"
