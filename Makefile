@@ -12,7 +12,7 @@ PYTHON = $(or $(shell scripts/pythons --any),false)
 .PHONY: help demo test test-xen check bench docs docs-look pictures clean
 
 help: ## this list (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve and connect over every transport this host has, and show it
 	@$(PYTHON) scripts/make_venv.py demo --extra uvloop --extra testing --extra native
@@ -43,7 +43,7 @@ bench: ## the benchmarks, ours and others' in turn (make bench ARGS="--quick" fo
 
 docs: ## the documentation, below build/docs
 	@$(PYTHON) scripts/make_venv.py docs --group docs
-	.venv/docs/bin/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs $(ARGS)
+	.venv/docs/bin/python -m sphinx -q -E -a -W --keep-going -d build/doctrees docs build/docs $(ARGS)
 
 docs-look: docs ## what a browser makes of it (needs chromium): widths, both modes, the search
 	.venv/docs/bin/python scripts/look_at_docs.py build/docs build/docs-look

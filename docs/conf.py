@@ -29,10 +29,10 @@ suppress_warnings: list[str] = []
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"show-inheritance": True}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 60
 add_module_names = False
+smartquotes_action = "D"  # quotes stay as they are, since many are of code
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # most of what is code in a docstring is no name
@@ -40,7 +40,9 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(asyncio|collections|contextlib|datetime|ipaddress|os|ssl|socket|types|typing)\..*",
     ),
-    (r"py:.*", r"(cryptography)\..*"),
+    (r"py:.*", r"(abc|cryptography|enum)\..*"),
+    # Type variables, aliases, and bases that are nobody's business.
+    (r"py:.*", r"(.*\.)?(T|Sexp|IPAddress|Place|Path|Password|Trust|Shape|Chained|Record)"),
 ]
 
 # What is copied from a block with a prompt are the commands.

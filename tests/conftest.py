@@ -79,6 +79,9 @@ def _no_blocking_call() -> Iterator[None]:
             # Two quick calls when a server goes; waiting for a thread there could be cancelled.
             if name in blockbuster.functions:
                 blockbuster.functions[name].can_block_in("conduit/transports/unix.py", "_unlink")
+        for function in blockbuster.functions.values():
+            # redis-py looks up its own version for each connection, whoever makes that.
+            function.can_block_in("redis/utils.py", "get_lib_version")
         yield
 
 
@@ -112,7 +115,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def program() -> Callable[..., str]:
     """Find a real program by name: its path. Missing, it skips the test; in CI it fails it.
 

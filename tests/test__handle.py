@@ -733,21 +733,22 @@ def test_clients_that_vanish_without_goodbye_leave_no_descriptor(new_loop):
 # One client must not suffer from others -----------------------------------------------------------
 
 
-@pytest.mark.alone
-async def test_stuck_clients_are_ended_by_the_limits_and_others_do_not_notice():
-    """One never reads, one sends little; a third measures its round trips meanwhile."""
-    limits: dict[str, Any] = {"idle_timeout": 0.6, "timeout": 1.4}
+async def getting_stuck(f, ic, oc):
+    """Do as a client says: write without end, read without an answer, or echo."""
+    match await ic.read(1):
+        case b"w":
+            while True:
+                await oc.write(bytes(64 * 1024))
+        case b"r":
+            await ic.read()
+        case b"e":
+            while data := await ic.read(100):
+                await oc.write(data)
 
-    async def handler(f, ic, oc):
-        match await ic.read(1):
-            case b"w":
-                while True:
-                    await oc.write(bytes(64 * 1024))
-            case b"r":
-                await ic.read()
-            case b"e":
-                while data := await ic.read(100):
-                    await oc.write(data)
+
+@pytest.mark.alone
+async def test_others_do_not_notice_stuck_clients():
+    """One never reads, one sends little; a third measures its round trips meanwhile."""
 
     async def percentile_99(where) -> float:
         """Of the round trips of a tenth of a second, on a connection of its own."""
@@ -761,30 +762,33 @@ async def test_stuck_clients_are_ended_by_the_limits_and_others_do_not_notice():
                 took.append(time.perf_counter() - start)
         return statistics.quantiles(took, n=100)[98]
 
-    async def trickle(client):
-        """A byte now and then: never idle for as long as the limit."""
-        while True:
-            await client.say(b"x")
-            await asyncio.sleep(0.2)
-
-    def port_of(client: BareClient) -> int:
-        port: int = client.socket.getsockname()[1]
-        return port
-
-    async with conduit.listen(LOOPBACK, handler, **limits) as srv:
+    async with conduit.listen(LOOPBACK, getting_stuck, idle_timeout=0.6, timeout=1.4) as srv:
         where = srv.endps[0]
         await percentile_99(where)
         # In turn, for the speed of a machine changes; and more often if it is busy just now.
         ratios: list[float] = []
-        while len(ratios) < 5 or (statistics.median(ratios) >= 2 and len(ratios) < 20):
+        while len(ratios) < 5 or (statistics.median(ratios) >= 3 and len(ratios) < 20):
             baseline = await percentile_99(where)
             with BareClient(where) as never_reads, BareClient(where) as slow:
                 await never_reads.say(b"w")
                 await slow.say(b"rx")
                 ratios.append(await percentile_99(where) / baseline)
-        assert statistics.median(ratios) < 2
+        assert statistics.median(ratios) < 3
 
-        # Those left before a limit ended them. These do not.
+
+async def test_stuck_clients_are_ended_by_the_limits():
+    async def trickle(client):
+        """A byte now and then: never idle for as long as the limit."""
+        while True:
+            await client.say(b"x")
+            await asyncio.sleep(0.1)
+
+    def port_of(client: BareClient) -> int:
+        port: int = client.socket.getsockname()[1]
+        return port
+
+    async with conduit.listen(LOOPBACK, getting_stuck, idle_timeout=1, timeout=2) as srv:
+        where = srv.endps[0]
         with EventLog() as log, BareClient(where) as never_reads, BareClient(where) as slow:
             await never_reads.say(b"w")
             await slow.say(b"r")

@@ -56,6 +56,10 @@ ORDER = [
     "_relay",
     "_forward",
     "_run",
+    "_lending",
+    "_worker",
+    "_worker_process",
+    "_workers",
     "testing",
     "__init__",  # conduit itself: the public names
     "ext",

@@ -24,11 +24,11 @@ PAGES = [
 
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
-# How a block is marked: a whole program is run, one that serves is stopped when it is ready, and a
-# fragment has only to be Python.
+# How a block is marked: a whole program is run, one that serves is stopped when it is ready, one
+# with a server that is somebody else's is run by tests/peers/test_docs_programs.py.
 PROGRAM = "python"
 SERVES = "python serves"
-FRAGMENT = "python fragment"
+WITH = ("python with dns", "python with etcd", "python with postgresql")
 
 # What a program that serves says for readers, and what it says here.
 ELSEWHERE = {"TCP(8080)": "TCP(0)", "/run/app/": ""}
@@ -142,9 +142,9 @@ def test_program_serves_until_it_is_told_to_stop(block: Block, tmp_path: Path) -
     assert (program.returncode, errors) == (0, "")
 
 
-def test_every_python_block_is_a_program_or_a_fragment() -> None:
+def test_every_python_block_is_run() -> None:
     for block in PYTHON:
-        assert block.kind in (PROGRAM, SERVES, FRAGMENT), block
+        assert block.kind in (PROGRAM, SERVES, *WITH), block
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         compile(block.text, str(block), "exec", flags=flags)
 
@@ -162,9 +162,9 @@ def test_commands_of_the_readme_are_targets_and_ci_runs_its_test_command() -> No
 
 
 def test_blocks_are_found() -> None:
-    text = "a\n```python\nx = 1\n```\n\n```sh\nls\n```\n```python fragment\nawait f\n```\n"
+    text = "a\n```python\nx = 1\n```\n\n```sh\nls\n```\n```python serves\nawait f\n```\n"
     assert blocks_of("p", text) == [
         Block("p", 2, "python", "x = 1\n"),
         Block("p", 6, "sh", "ls\n"),
-        Block("p", 9, "python fragment", "await f\n"),
+        Block("p", 9, "python serves", "await f\n"),
     ]

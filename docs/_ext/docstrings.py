@@ -7,9 +7,11 @@ has to see fields and directives; here they are put in.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
+import textwrap
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -50,6 +52,26 @@ def _is_program(block: list[str]) -> bool:
     return all(line.startswith("    ") for line in block)
 
 
+def _language(block: list[str]) -> str:
+    """Python, unless it is a tree, a table, or leaves something out."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    text = textwrap.dedent("\n".join(block))
+    try:
+        compile(text + ("\n    pass" if text.endswith(":") else ""), "", "exec", flags=flags)
+    except SyntaxError:
+        return "none"
+    return "python"
+
+
+def _as_it_stands(text: str) -> str:
+    """The text in which a star is a star, and a word in double quotes is code."""
+    parts = text.split("`")
+    parts[::2] = [
+        re.sub(r'"[^"\s]+"', r"``\g<0>``", part.replace("*", r"\*")) for part in parts[::2]
+    ]
+    return "`".join(parts)
+
+
 def _is_list(block: list[str]) -> bool:
     return block[0].startswith(("- ", "* ", ".. ", "1. ", ":"))
 
@@ -65,7 +87,11 @@ def arguments_of(text: str, known: set[str]) -> tuple[str, list[tuple[str, str]]
         return text, []
     ends = [found.start() for found in starts[1:]] + [len(text)]
     pairs = [
-        (found["names"].replace(" and ", ", ").replace("`", ""), text[found.end() : end].strip())
+        # Sphinx takes the first of two words for a type.
+        (
+            ",".join(re.findall(r"\w+", found["names"].replace(" and ", " "))),
+            text[found.end() : end].strip(),
+        )
         for found, end in zip(starts, ends, strict=True)
     ]
     return text[: starts[0].start()].strip(), pairs
@@ -77,11 +103,12 @@ def rewritten(lines: list[str], known: set[str]) -> list[str]:
     fields: list[str] = []
     for block in blocks_of(lines):
         if _is_program(block):
-            result += [".. code-block:: python", "", *block, ""]
+            result += [f".. code-block:: {_language(block)}", "", *block, ""]
         elif _is_list(block):
             result += [*block, ""]
         else:
-            before, pairs = arguments_of(" ".join(line.strip() for line in block), known)
+            text = _as_it_stands(" ".join(line.strip() for line in block))
+            before, pairs = arguments_of(text, known)
             if before:
                 result += [before, ""]
             fields += [f":param {names}: {text}" for names, text in pairs]
@@ -100,5 +127,6 @@ def _process(
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _process)
     return {"parallel_read_safe": True}

@@ -13,6 +13,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.typing import stringify_annotation
 
 PUBLIC = [
     "conduit",
@@ -60,18 +61,42 @@ def _resolve(
     python = env.get_domain("py")
     name = target.removeprefix("conduit.")
     for public in (
+        target,
         homes().get(target),
         f"{module}.{name}",
         f"conduit.{name}",
         homes().get(name.rpartition(".")[2]) if "." in target else None,
     ):
-        if public and public != target and public in python.objects:
+        if public and public in python.objects:
             return python.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", public, node, contnode
             )
     return None
 
 
+@cache
+def unions() -> dict[str, str]:
+    """From how a union of many classes is written in a signature, to its name."""
+    names = ("client.Client", "server.Mode", "endp.Endp", "flow.Flow")
+    return {
+        stringify_annotation(getattr(_module(f"conduit.{module}"), name), "smart"): (
+            f"~conduit.{module}.{name}"
+        )
+        for module, name in (name.split(".") for name in names)
+    }
+
+
+def _shorten(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    for union, short in unions().items():
+        args = args.replace(union, short) if args else args
+        result = result.replace(union, short) if result else result
+    return args, result
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _shorten)
     app.connect("missing-reference", _resolve)
     return {"parallel_read_safe": True}

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._serve import listen, serve
     from ._server import Server
     from ._start_tls import start_tls
+    from ._workers import run_workers
     from .channels import Input, Output
     from .context import Context, Verify, default_ctx, init
     from .convert import endp_of_flow, endp_to_client, endp_to_server
@@ -114,6 +115,7 @@ _HOME = {
     "serve": "_serve",
     "Server": "_server",
     "start_tls": "_start_tls",
+    "run_workers": "_workers",
     "Input": "channels",
     "Output": "channels",
     **dict.fromkeys(("Context", "Verify", "default_ctx", "init"), "context"),
@@ -236,6 +238,7 @@ __all__ = [
     "relay",
     "resolver",
     "run",
+    "run_workers",
     "serve",
     "server",
     "server_of_sexp",

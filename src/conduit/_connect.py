@@ -12,7 +12,7 @@ from typing import Any
 from . import client, endp, events, transports
 from ._deadlines import TimeLimit
 from ._debug import logger, step
-from ._left_out import left_out
+from ._left_out import decide, left_out
 from ._resolve import Place, resolved
 from ._target import Target, to_client
 from .channels import wire_of
@@ -124,6 +124,9 @@ async def _connect(
     if type(target) in _PLAIN:
         if timeout is _TIMEOUT:
             timeout = _SECONDS
+        else:
+            # What has its own default for it hands that on.
+            timeout = decide(timeout, None)
     else:
         asked = to_client(target, ctx, timeout)
         address, ctx, timeout = asked

@@ -97,11 +97,9 @@ def forward(
 def _passing_on(
     target: client.Client | endp.Endp | str, ctx: Context, timeout: float | None
 ) -> Handler:
-    limits = {} if timeout is _TIMEOUT else {"timeout": timeout}
-
     async def handle(f: Flow, ic: Input, oc: Output) -> None:
         try:
-            async with connect(target, ctx=ctx, **limits) as there:
+            async with connect(target, ctx=ctx, timeout=timeout) as there:
                 await relay(Triple(f, ic, oc), there)
         except BaseException:
             # Closed in order, it would look as if the target had answered with nothing.

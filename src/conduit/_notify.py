@@ -54,6 +54,16 @@ class Notifier:
         """Whether somebody wants to know of this process; not of one it was forked from."""
         return self._address is not None and self._pid == os.getpid()
 
+    @property
+    def watchdog(self) -> float | None:
+        """Seconds after which the program is taken for dead; None for no watchdog."""
+        return self._watchdog
+
+    def tell_now(self, message: str) -> None:
+        """Send a message without a loop; it is lost where there is no room for it."""
+        if self.is_heard:
+            self._sent(message)
+
     # What servers tell.
 
     def turn(self) -> None:

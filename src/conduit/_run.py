@@ -39,16 +39,31 @@ def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> 
         if asyncio.iscoroutine(main):
             main.close()
         raise RuntimeError("conduit.run starts a loop, and one is running: await the coroutine")
+    return run_and_tell(main)[0]
+
+
+def run_and_tell(
+    main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+    on_signal: Callable[[], None] | None = None,
+) -> tuple[T, bool]:
+    """As `run`, and whether a signal told it to end; `on_signal` is called before it does."""
+    program = _Main(main, on_signal)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Main(main).run())
+        result = runner.run(program.run())
+    return result, bool(program.signals)
 
 
 class _Main(Generic[T]):
     """A main coroutine and the signals it got."""
 
-    def __init__(self, main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(
+        self,
+        main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+        on_signal: Callable[[], None] | None,
+    ) -> None:
         self._main = main
-        self._signals: list[signal.Signals] = []
+        self._on_signal = on_signal
+        self.signals: list[signal.Signals] = []
         self._cancelled_by: signal.Signals | None = None
         self._reloading: set[asyncio.Task[None]] = set()
 
@@ -92,9 +107,11 @@ class _Main(Generic[T]):
                 loop.remove_signal_handler(number)
 
     def _told(self, number: signal.Signals, task: asyncio.Task[T]) -> None:
-        self._signals.append(number)
+        self.signals.append(number)
+        if self._on_signal is not None:
+            self._on_signal()
         servers = running_servers()
-        if servers and len(self._signals) == 1:
+        if servers and len(self.signals) == 1:
             for server in servers:
                 server.interrupt()
         else:

@@ -9,7 +9,6 @@ import pytest
 from conduit.testing import Authority
 from tests.cli.command import run_here
 from tests.cli.running import serving, terminal
-from tests.cli.sockets import upstream
 
 # Days for which the certificates of the servers are valid.
 FOREVER, SOON, NOW, LATE = 400, 10, 1, -1
@@ -25,8 +24,11 @@ def servers(tmp_path_factory):
         until = datetime.now(UTC) + timedelta(days=days)
         key = ca.issue("localhost", not_after=until).write(directory, str(days))
         modes.append(f"tls://127.0.0.1:0?crt={key.crt_file}&key={key.key_file}")
-    # One process for all; its target only has to be there.
-    with upstream() as (target, _), serving("relay", *modes, target, listeners=4) as relay:
+    # One process for all; its target ends when the client does, or that would wait for it.
+    with (
+        serving("serve", "tcp://127.0.0.1:0", "--echo") as target,
+        serving("relay", *modes, target.addresses[0], listeners=4) as relay,
+    ):
         ports = dict(zip((FOREVER, SOON, NOW, LATE), relay.ports, strict=True))
         yield ports, ("--ca", ca.write(directory))
 
@@ -74,7 +76,8 @@ def test_untrusted_one_shows_the_chain_and_what_to_do(servers):
 
 
 def test_plain_tcp_and_nobody_there():
-    with upstream() as (address, _):
+    with serving("serve", "tcp://127.0.0.1:0", "--echo") as there:
+        [address] = there.addresses
         result = run_here("check", address)
         assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "OK")
     result = run_here("check", address)

@@ -52,3 +52,10 @@ def test_round_robin_begins_with_each_in_its_turn():
     ]
     assert ports == [[1, 2, 3, 9], [2, 3, 1, 9], [3, 1, 2, 9], [1, 2, 3, 9]]
     assert [one.endp.port for one in ordered(group, "first", 5, Random())] == [1, 2, 3, 9]
+
+
+def test_those_without_weight_share():
+    group = [at(port, weight=0) for port in (1, 2, 3)]
+    random = Random(1)
+    first = Counter(ordered(group, "weighted", 0, random)[0].endp.port for _ in range(900))
+    assert all(250 < first[port] < 350 for port in (1, 2, 3))

@@ -1,10 +1,12 @@
 """A rule over sources of our own: what it asks, remembers, takes, and says when nobody answers."""
 
+import asyncio
 import logging
 
 import pytest
 
 import conduit
+import conduit.discovery.rule
 from conduit import ResolutionError, endp
 from conduit.discovery import Address, Found, Rule
 from conduit.resolver import Resolver
@@ -146,3 +148,33 @@ def test_what_is_no_source():
         Rule()
     with pytest.raises(ValueError, match="pick is 'best'"):
         Rule(Source(), pick="best")  # type: ignore[arg-type]
+
+
+async def test_many_who_want_to_know_ask_once_and_silence_holds_up_nobody_twice(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(conduit.discovery.rule, "_PATIENCE", 0.02)
+    silent, answered = asyncio.Event(), asyncio.Event()
+
+    class Slow(Source):
+        async def resolve(self, name):
+            answer = await super().resolve(name)
+            if len(self.asked) > 1:
+                await silent.wait()
+                answered.set()
+            return answer
+
+    source = Slow(found(ONE, ttl=0), found(TWO))
+    r = resolver(source)
+    uri = "http://a.example"
+    assert await asyncio.gather(*(r.resolve_all(uri) for _ in range(9))) == [[ONE]] * 9
+    assert len(source.asked) == 1
+    # What was known is used; it is asked on, without anybody who waits.
+    for _ in range(3):
+        assert await r.resolve_all(uri) == [ONE]
+    assert len(source.asked) == 2
+    assert "no answer within 0.02 s: going on with the 1 addresses known before" in caplog.text
+    silent.set()
+    await answered.wait()
+    assert await r.resolve_all(uri) == [TWO]
+    assert len(source.asked) == 2

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -66,27 +63,3 @@ async def test_an_application_that_does_not_start_is_an_error(by: Any, socket_pa
 
     with pytest.raises(RuntimeError, match="did not start"):
         await serve_asgi(f"unix:{socket_path}", app, by=by)
-
-
-PROGRAM = """
-import conduit
-from conduit.ext.asgi import serve_asgi
-from tests.ext.asgi_app import App
-
-app = App()
-conduit.run(serve_asgi(MODE, app, by=BY, drain=5, started=lambda _: print("on", flush=True)))
-print(app.events)
-"""
-
-
-@pytest.mark.parametrize("by", LIBRARIES)
-def test_a_signal_that_run_gets_ends_it_in_order(by: str, socket_path: str) -> None:
-    program = PROGRAM.replace("MODE", repr(f"unix:{socket_path}")).replace("BY", repr(by))
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "on\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == "['lifespan.startup', 'lifespan.shutdown']\n"
-    assert process.returncode == 0

@@ -19,7 +19,7 @@ from conduit.ext.hypercorn import serve
 from conduit.ext.websockets import connect
 from tests.certificates import Certificates
 from tests.ext.asgi_app import App
-from tests.ext.uvicorn_server import browser, refused
+from tests.ext.uvicorn_server import browser, read_nothing, refused
 from tests.peers.http_server import BIG
 from tests.peers.tls_server import on_one_loop
 
@@ -138,18 +138,7 @@ async def test_a_wsgi_application(socket_path: str) -> None:
 async def test_an_application_waits_for_a_client_that_does_not_read(socket_path: str) -> None:
     app = App()
     async with running(app, f"unix:{socket_path}") as web:
-        _, ic, oc = await conduit.connect(await web.endp())
-        oc.write(b"GET /endless HTTP/1.1\r\nHost: app\r\n\r\n")
-        await ic.readuntil(b"\r\n\r\n")
-        before = -1
-        while app.produced != before:
-            before = app.produced
-            await asyncio.sleep(0.03)
-        # What the kernel and both wires hold.
-        assert 0 < app.produced < 4_000_000
-        oc.transport.abort()
-        await app.disconnected.wait()
-        await oc.wait_closed()
+        await read_nothing(app, await web.endp())
 
 
 async def test_a_request_that_runs_is_completed_when_the_server_stops(socket_path: str) -> None:

@@ -15,9 +15,10 @@ from conduit import client, server, trust
 from conduit.ext.uvicorn import ConduitServer
 from tests.certificates import Certificates
 from tests.ext.asgi_app import App
-from tests.ext.uvicorn_server import browser, refused, running
+from tests.ext.uvicorn_server import browser, read_nothing, refused, running
 from tests.peers.http_server import BIG
 from tests.peers.tls_server import on_one_loop
+from tests.vsock_loopback import LOCAL, needs_vsock
 
 TCP = "tcp://127.0.0.1:0"
 HTTP = ("h11", "httptools")
@@ -96,18 +97,7 @@ async def test_an_application_waits_for_a_client_that_does_not_read(
 ) -> None:
     app = App()
     async with running(app, f"unix:{socket_path}", http=implementation) as web:
-        _, ic, oc = await conduit.connect(web.endps[0])
-        oc.write(b"GET /endless HTTP/1.1\r\nHost: app\r\n\r\n")
-        await ic.readuntil(b"\r\n\r\n")
-        before = -1
-        while app.produced != before:
-            before = app.produced
-            await asyncio.sleep(0.03)
-        # What the kernel and both wires hold.
-        assert 0 < app.produced < 4_000_000
-        oc.transport.abort()
-        await app.disconnected.wait()
-        await oc.wait_closed()
+        await read_nothing(app, web.endps[0])
 
 
 @pytest.mark.parametrize("implementation", HTTP)
@@ -160,3 +150,15 @@ async def test_a_client_in_the_queue_is_served_although_the_server_stops(socket_
             assert (await answer).json()["path"] == "/wait"
         assert b'"path": "/late"' in await ic.read()
         await oc.close()
+
+
+@needs_vsock
+async def test_a_client_by_vsock_is_a_number() -> None:
+    async with running(App(), f"vsock://{LOCAL}:0") as web, browser(web.endps[0]) as http:
+        assert (await http.get("http://app/")).json()["client"][0] == str(LOCAL)
+
+
+async def test_options_of_listen_hold(socket_path: str) -> None:
+    async with running(App(), f"unix:{socket_path}", listening={"idle_timeout": 0.05}) as web:
+        async with conduit.connect(web.endps[0]) as (_, ic, _):
+            assert await ic.read() == b""

@@ -145,6 +145,22 @@ async def test_a_sender_waits_for_a_receiver(socket_path: str) -> None:
         await stuck.wait()
 
 
+async def test_a_redirection_to_another_host_is_not_followed_to_the_same_target() -> None:
+    def redirect(connection: websockets.ServerConnection, request: Any) -> Any:
+        if request.path == "/ok":
+            return None
+        response = connection.respond(302, "")
+        there = "/ok" if request.path == "/here" else "ws://elsewhere/ok"
+        response.headers["Location"] = there
+        return response
+
+    async with serve(echo, TCP, process_request=redirect) as running:
+        async with connect("ws://app/here", endp_of(running)):
+            pass
+        with pytest.raises(ValueError, match="cross-origin redirect"):
+            await connect("ws://app/there", endp_of(running))
+
+
 async def test_timeouts_and_failures_are_those_of_websockets(socket_path: str) -> None:
     async def silent(f: Any, ic: Any, oc: Any) -> None:
         await ic.read()

@@ -1,4 +1,4 @@
-"""A uvicorn of ours that runs, and the browser that visits it."""
+"""A uvicorn of ours that runs, and who visits it and others."""
 
 from __future__ import annotations
 
@@ -44,3 +44,19 @@ async def refused(target: str) -> None:
         while True:
             _, _, oc = await conduit.connect(target)
             await oc.close()
+
+
+async def read_nothing(app: App, where: Any) -> None:
+    """Ask for what has no end, read none of it, and leave when the application waits."""
+    _, ic, oc = await conduit.connect(where)
+    oc.write(b"GET /endless HTTP/1.1\r\nHost: app\r\n\r\n")
+    await ic.readuntil(b"\r\n\r\n")
+    before = -1
+    while app.produced != before:
+        before = app.produced
+        await asyncio.sleep(0.03)
+    # What the kernel and both wires hold.
+    assert 0 < app.produced < 4_000_000
+    oc.transport.abort()
+    await app.disconnected.wait()
+    await oc.wait_closed()

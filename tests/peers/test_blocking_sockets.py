@@ -14,6 +14,9 @@ from tests.children import Child
 from tests.endpoints import port_of
 from tests.peers.handlers import digest, digest_reply, noise
 from tests.peers.programs import run_python
+from tests.peers.tls_server import on_both_loops
+
+pytestmark = on_both_loops
 
 CONNECT = """
     import socket, sys, threading

@@ -27,7 +27,6 @@ async def all_it_says(program):
     return said
 
 
-@pytest.mark.alone
 @on_one_loop
 async def test_servers_come_and_go_and_so_does_etcd(program, anyio_backend):
     program("etcd")

@@ -6,6 +6,9 @@ import conduit
 from conduit import client, server
 from tests.peers.handlers import digest, digest_reply, echo, exchange, noise
 from tests.peers.programs import Listening, run
+from tests.peers.tls_server import on_both_loops
+
+pytestmark = on_both_loops
 
 
 @pytest.fixture(params=["tcp4", "tcp6", "unix"])

@@ -10,6 +10,9 @@ import pytest
 from tests.children import Child
 from tests.peers.handlers import noise
 from tests.peers.programs import run
+from tests.peers.tls_server import on_both_loops
+
+pytestmark = on_both_loops
 
 PROGRAM = """
     import sys, conduit

@@ -11,6 +11,9 @@ from conduit import client, server
 from tests.endpoints import port_of
 from tests.peers.handlers import digest, digest_reply, echo, exchange, noise
 from tests.peers.programs import Listening, run
+from tests.peers.tls_server import on_both_loops
+
+pytestmark = on_both_loops
 
 
 class Way(NamedTuple):

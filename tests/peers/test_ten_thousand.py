@@ -7,8 +7,6 @@ import pytest
 
 from tests.children import Child
 
-pytestmark = pytest.mark.alone
-
 MANY = 10_000
 # Descriptors that a process has besides its connections.
 SPARE = 100

@@ -18,6 +18,13 @@ from tests.peers.programs import SECONDS
 
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 
+# For tests whose other side sees what the loop does with sockets.
+on_both_loops = pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": used}) for used in (False, True)],
+    ids=["asyncio", "uvloop"],
+)
+
 # For tests whose other side is a large program: which loop we run on makes no difference to it.
 on_one_loop = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"]

@@ -101,7 +101,6 @@ async def test_flows(identities, ctx, socket_path, kind, ending):
         await asyncio.sleep(0)
 
 
-@pytest.mark.alone
 async def test_five_hundred_connections(identities, ctx):
     key = identities.server()
 

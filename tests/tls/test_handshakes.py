@@ -73,19 +73,19 @@ async def vanishing(where, engine, chance):
             bare.vanish()
 
 
-@pytest.mark.alone
 async def test_clients_that_vanish_leave_nothing(peers, mode, ctx):
     chance = random.Random(4)
+    batches, batch = 6, 64
     failures: list[BaseException] = []
     tasks = len(asyncio.all_tasks())
     async with conduit.listen(
         mode, greet, ctx=ctx, max_active=50, on_exn=failures.append, handshake_timeout=10
     ) as srv:
         where = carrier(srv)
-        for _ in range(1024 // 64):
-            engines = [peers.client.engine(NAME, None) for _ in range(64)]
+        for _ in range(batches):
+            engines = [peers.client.engine(NAME, None) for _ in range(batch)]
             await asyncio.gather(*(vanishing(where, engine, chance) for engine in engines))
-        await until(lambda: len(failures) == 1024, 20)
+        await until(lambda: len(failures) == batches * batch, 20)
         await until(lambda: srv.active == 0)
         assert all(isinstance(failure, OSError) for failure in failures)
         assert len(asyncio.all_tasks()) == tasks

@@ -42,6 +42,20 @@ async def test_what_the_host_says_at_once_is_not_lost():
         assert said == b"hello\r\n\r\n"
 
 
+async def test_answer_may_be_announced():
+    soon = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nA: b\r\n\r\n"
+    _, said = await ask(
+        client.HTTPConnect, [soon + b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 100 \r\n\r\n"]
+    )
+    assert said == b"HTTP/1.1 100 \r\n\r\n"
+
+
+async def test_proxy_is_told_a_port():
+    target = client.HTTPConnect("_x._tcp.db.example", 0, client.TCP("192.0.2.1", 1))
+    with pytest.raises(AddressError, match="must be told a port, and 0 is none"):
+        await conduit.connect(target)
+
+
 async def test_hosts_of_every_kind():
     heard, _ = await ask(client.SOCKS5, [HELLO, OK], host="2001:db8::1")
     assert heard[1] == bytes.fromhex("05010004 20010db8000000000000000000000001 1538")
@@ -72,6 +86,9 @@ async def test_hosts_of_every_kind():
         (client.HTTPConnect, [b"HTTP/1.1 302 \x1b[31m\xff\r\n\r\n"], r"refused: 302 \?\[31m\?$"),
         (client.HTTPConnect, [b"HTTP/1.1 500 " + b"x" * 9000 + b"\r\n\r\n"], r"x{190,}\.\.\.$"),
         (client.HTTPConnect, [b"HTTP/1.1 200 " + b"x" * 20000], "longer than 16384 bytes"),
+        (client.HTTPConnect, [b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 9000], "longer than 16384"),
+        (client.HTTPConnect, [b"HTTP/1.1 100 \r\n\r\n" * 9000], "longer than 16384"),
+        (client.HTTPConnect, [b"HTTP/1.1 101 Other\r\n\r\n"], "refused: 101 Other"),
     ],
 )
 async def test_bad_answer_is_told_of_and_nothing_is_left(kind, answers, why):

@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 
 from .. import endp
@@ -48,7 +49,8 @@ class Etcd:
     'conduit-net[etcd]'`; without it, entering raises UnsupportedTransport. Entering raises TLSError
     and OSError for files of `trust` and `own_key` that cannot be used.
 
-    Raises AddressError for a member or a login that cannot be, TLSError for a `trust` that gRPC
+    Raises AddressError for a member or a login that cannot be, and for a login without TLS at any
+    member but of this host; TLSError for a `trust` that gRPC
     cannot follow (fingerprints), and for an `own_key` without `trust`.
     """
 
@@ -95,15 +97,13 @@ class Etcd:
         key = self._key(name)
         watch = self._watches.get(name)
         if watch is None:
-            watch = self._watches[name] = Watch(self._members, key)
+            watch = self._watches[name] = Watch(self._members, key, partial(_addresses, key))
             while len(self._watches) > _MOST_NAMES:
                 _, oldest = self._watches.popitem(last=False)
                 await oldest.stop()
         self._watches.move_to_end(name)
-        values = await watch.values()
-        addresses = tuple(one for value in values if (one := _address(key, value)) is not None)
         # It is told of each change, so nobody need remember it.
-        return Found(addresses, 0.0, "etcd has nobody of that name")
+        return Found(await watch.addresses(), 0.0, "etcd has nobody of that name")
 
     @asynccontextmanager
     async def registered(
@@ -158,12 +158,17 @@ def _of_network(given: endp.Endp | str) -> endp.TCP | endp.Host:
     return where
 
 
-def _address(key: str, value: bytes) -> Address | None:
-    try:
-        where = parse_endp(value.decode())
-    except (AddressError, UnicodeDecodeError):
-        where = None
-    if isinstance(where, endp.TCP | endp.Host):
-        return Address(where)
-    logger.warning("etcd has below %s what is no address of TCP: not taken", key)
-    return None
+def _addresses(key: str, values: list[bytes]) -> tuple[Address, ...]:
+    """What servers have written below a key, without what none of ours would."""
+    found: list[Address] = []
+    for value in values:
+        try:
+            where = parse_endp(value.decode())
+        except (AddressError, UnicodeDecodeError):
+            continue
+        if isinstance(where, endp.TCP | endp.Host):
+            found.append(Address(where))
+    if len(found) < len(values):
+        wrong = len(values) - len(found)
+        logger.warning("etcd has %d values below %s that are no addresses of TCP", wrong, key)
+    return tuple(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from .._debug import logger, step
 from ..errors import ResolutionError
 from .etcd_members import Member, Members, OldTokenError, is_final
+from .interface import Address
 
 _LONGEST_PAUSE = 2.0
 _LONGEST_FIRST_PAUSE = 0.5
@@ -23,11 +25,16 @@ _LONGEST_VALUE = 4096
 class Watch:
     """The values below a prefix, as they are now, or were when etcd was last heard of.
 
-    members: who is asked. prefix: of the keys. It has a task of its own until `stop`.
+    members: who is asked. prefix: of the keys. read: what is made of the values, by the order of
+    their keys, each time that they are others. It has a task of its own until `stop`.
     """
 
-    def __init__(self, members: Members, prefix: str) -> None:
+    def __init__(
+        self, members: Members, prefix: str, read: Callable[[list[bytes]], tuple[Address, ...]]
+    ) -> None:
         self._members = members
+        self._read_values = read
+        self._addresses: tuple[Address, ...] = ()
         self._prefix = prefix.encode()
         self._values: dict[bytes, bytes] | None = None
         self._news = asyncio.Event()
@@ -35,8 +42,8 @@ class Watch:
         self._reasons: dict[str, str] = {}
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def values(self) -> list[bytes]:
-        """All values, by the order of their keys; waits for the first answer.
+    async def addresses(self) -> tuple[Address, ...]:
+        """All that is known; waits for the first answer.
 
         Raises ResolutionError if none of the members has answered in time, or if we may not ask.
         """
@@ -50,7 +57,7 @@ class Watch:
                 pass
         if self._values is None:
             raise ResolutionError(f"etcd cannot be asked: {self._members.told(self._reasons)}")
-        return [value for _, value in sorted(self._values.items())]
+        return self._addresses
 
     async def stop(self) -> None:
         """End it."""
@@ -133,9 +140,12 @@ class Watch:
         self._set(values)
 
     def _set(self, values: dict[bytes, bytes]) -> None:
+        if values != self._values:
+            self._addresses = self._read_values([value for _, value in sorted(values.items())])
+            step("etcd", prefix=self._prefix.decode(), values=len(values))
+        # Also if they are the same: etcd was heard of.
         self._values = values
         self._news.set()
-        step("etcd", prefix=self._prefix.decode(), values=len(values))
 
     def _lost(self, name: str, why: str, final: bool) -> None:
         self._reasons[name] = why

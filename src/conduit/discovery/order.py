@@ -37,8 +37,13 @@ def ordered(addresses: Sequence[Address], pick: Pick, turn: int, random: Random)
 
 
 def _by_weight(group: list[Address], random: Random) -> list[Address]:
-    """RFC 2782: those without weight have a small chance, at the start of what is drawn from."""
-    left = sorted(group, key=lambda one: one.weight > 0)
+    """RFC 2782: those without weight have a small chance, at the start of what is drawn from.
+
+    They are shuffled, so that they share what comes to them; often all are without.
+    """
+    left = list(group)
+    random.shuffle(left)
+    left.sort(key=lambda one: one.weight > 0)
     found: list[Address] = []
     while left:
         drawn = random.randint(0, sum(one.weight for one in left))

@@ -15,6 +15,7 @@ from ..errors import ConduitError, ResolutionError
 from ..resolver import URI, Service
 from .interface import Address, Discovers, Found
 from .order import Pick, ordered
+from .questions import Questions
 
 _LONGEST_TTL = 24 * 3600.0
 _MOST_ADDRESSES = 256
@@ -23,6 +24,10 @@ _SECONDS_BETWEEN_WARNINGS = 10.0
 _PAUSE = 5.0
 """Seconds for which an old answer is used before a source that failed is asked again: its silence
 must not hold up each connection."""
+
+
+_PATIENCE = 1.0
+"""Seconds for which an answer is waited for while an old one could be used."""
 
 
 def srv_name(service: Service, uri: URI) -> str:
@@ -58,7 +63,8 @@ class Rule:
     what a source is asked for, a function of the service and the URI (default: `srv_name`, which
     DNS needs; `host_name` for the host alone, as in etcd). most: names that are remembered
     (default 1024). stale: seconds for which an answer that has expired may still be used while no
-    source can be asked, which is logged as a warning (default 86,400).
+    source can be asked, or none has answered within a second; which is logged as a warning (default
+    86,400).
 
     An IP address in a URI is what it says. Only TCP is taken from a source, at most 256 addresses;
     if the service has TLS, it is checked for the host that was asked for.
@@ -88,6 +94,7 @@ class Rule:
         self._stale = stale
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._random = SystemRandom()
+        self._questions = Questions(self._ask_and_remember)
 
     async def __call__(self, service: Service, uri: URI) -> list[endp.TCP | endp.Host]:
         """Find the addresses of a host, in the order to try them.
@@ -108,8 +115,9 @@ class Rule:
         if known is not None and time.monotonic() < known.until:
             self._known.move_to_end(name)
             return known
+        is_stale = known is not None and time.monotonic() < known.stale_until
         try:
-            found = await self._ask(name)
+            return await self._questions.answer(name, _PATIENCE if is_stale else None)
         except (OSError, ConduitError) as error:
             # Whoever asked at the same time may have had an answer.
             known = self._known.get(name)
@@ -118,7 +126,9 @@ class Rule:
             self._warn(known, error)
             known.until = min(time.monotonic() + _PAUSE, known.stale_until)
             return known
-        return self._remember(name, found)
+
+    async def _ask_and_remember(self, name: str) -> _Known:
+        return self._remember(name, await self._ask(name))
 
     async def _ask(self, name: str) -> Found:
         """The first that knows; else what the last said of there being none."""
@@ -170,8 +180,10 @@ def _of_the_network(name: str, addresses: tuple[Address, ...]) -> tuple[Address,
     taken: list[Address] = []
     for one in addresses[:_MOST_ADDRESSES]:
         where = cast("object", one.endp)
-        if type(where) is endp.TCP or type(where) is endp.Host:
-            taken.append(one)
-        else:
+        if not isinstance(where, endp.TCP | endp.Host) or type(where) not in (endp.TCP, endp.Host):
             logger.warning("%r: not taken from discovery, for it is no TCP: %s", name, where)
+        elif where.port == 0:
+            logger.warning("%r: not taken from discovery, for it has no port: %s", name, where)
+        else:
+            taken.append(one)
     return tuple(taken)

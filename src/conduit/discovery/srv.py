@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from heapq import nsmallest
 from importlib import import_module
 from ipaddress import ip_address
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import endp
@@ -22,6 +24,8 @@ _NEGATIVE = 5.0
 """Seconds for which it is good that there is none, where DNS does not say."""
 
 _MOST_TARGETS = 64
+_MOST_OF_ONE = 16
+"""Addresses that are taken of one target."""
 
 
 class SRV:
@@ -56,13 +60,17 @@ class SRV:
         answer, ttl = await self._ask(name, "SRV")
         if answer is None:
             return Found((), ttl, "DNS has no such SRV record")
-        records = sorted(answer, key=lambda one: one.priority)[:_MOST_TARGETS]
-        records = [one for one in records if str(one.target) != "."]
+        records = nsmallest(_MOST_TARGETS, answer, key=lambda one: one.priority)
+        # A port of 0 is nowhere, as the root is.
+        records = [one for one in records if str(one.target) != "." and one.port]
         if not records:
             return Found((), ttl, "DNS says that there is no such service")
-        places = await asyncio.gather(*(self._addresses(str(one.target)) for one in records))
+        targets = list({str(one.target) for one in records})
+        found = await asyncio.gather(*map(self._addresses, targets))
+        places = dict(zip(targets, found, strict=True))
         addresses: list[Address] = []
-        for record, (ips, good_for) in zip(records, places, strict=True):
+        for record in records:
+            ips, good_for = places[str(record.target)]
             ttl = min(ttl, good_for)
             where: list[endp.TCP | endp.Host] = [endp.TCP(ip, record.port) for ip in ips]
             if not where:
@@ -83,7 +91,7 @@ class SRV:
             self._ask(target, "AAAA"), self._ask(target, "A"), return_exceptions=True
         ):
             if isinstance(answer, tuple) and answer[0] is not None:
-                found += [ip_address(one.address) for one in answer[0]]
+                found += [ip_address(one.address) for one in islice(answer[0], _MOST_OF_ONE)]
                 shortest = min(shortest, answer[1])
         return found, shortest
 

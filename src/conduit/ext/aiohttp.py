@@ -112,7 +112,8 @@ class ConduitConnector(aiohttp.BaseConnector):
         try:
             secure = await start_tls(
                 *triple,
-                hostname=req.server_hostname or host,
+                # Certificates have names without the dot of a name that is complete.
+                hostname=(req.server_hostname or host).rstrip("."),
                 ctx=self._tls_context(ctx, req.ssl),
                 timeout=None,
             )

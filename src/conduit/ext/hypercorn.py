@@ -159,7 +159,9 @@ class _Writer:
         self.drain = oc.drain
         self.write_eof = oc.write_eof
         self.close = oc.close
-        self.wait_closed = oc.wait_closed
+
+    async def wait_closed(self) -> None:
+        """Nothing: the server of ours sees the end, and hurries it when it stops."""
 
     def get_extra_info(self, name: str) -> Any:
         """A fact about the flow: its "socket", as far as it has names, and its "ssl_object"."""

@@ -56,7 +56,7 @@ class Serving:
     factory: makes the protocol of one client.
 
     It ends, and with it the handling of the client, when the protocol closes its transport or the
-    client has gone. Cancelled, it drops the connection.
+    client has gone. Cancelled, the server drops the connection.
     """
 
     def __init__(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
@@ -119,16 +119,12 @@ class FlowTransport(asyncio.Transport):
     async def wait_closing(self) -> None:
         """Wait until the transport is closed by its protocol, or gone.
 
-        What is unsent then is still being sent. Cancelled, the flow is aborted.
+        What is unsent then is still being sent. Cancelled, it leaves the transport as it is. For
+        one task at a time.
         """
-        if self.is_closing():
-            return
-        self._closing = self._wire.loop.create_future()
-        try:
+        if not self.is_closing():
+            self._closing = self._wire.loop.create_future()
             await self._closing
-        except asyncio.CancelledError:
-            self._wire.abort("cancelled")
-            raise
 
     # What the protocol asks for.
 

@@ -66,6 +66,10 @@ class connect(theirs.connect):
             raise ValueError(
                 f"the target says how to connect: give no {', '.join(sorted(unknown))}"
             )
+        if target is not None:
+            # A redirection to another host would lead to the same target: websockets refuses those
+            # of Unix sockets by this, and nothing else is asked of it here.
+            self.create_connection_kwargs["unix"] = True
         self._routes = Routes(target, None, ctx)
         self._ctx = ctx
         self._their_tls = TheirTLS()

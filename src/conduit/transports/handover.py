@@ -17,6 +17,7 @@ from collections.abc import Callable
 from .. import endp, server
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
+from . import lent
 from . import listen as listen_below
 from .base import Attempts, Listener, ListenOptions, Triple
 from .descriptors import (
@@ -51,6 +52,7 @@ async def listen(mode: server.Handover, ctx: Context, options: ListenOptions) ->
     sockets than those of `otherwise`. It goes on then.
     """
     check_platform(str(mode))
+    lent.refuse(str(mode))
     before = await _process_before(mode)
     if before is None:
         return await _first(mode, ctx, options)
@@ -277,6 +279,7 @@ async def offer_once(path: str, listeners: list[Listener], stopped: asyncio.Futu
     path: where. stopped: done when the server has stopped, which ends the offer.
     """
     check_platform(f"handover at {path}")
+    lent.refuse(f"handover at {path}")
     for listener in listeners:
         listener.share()
     offer = Offer(path, listeners, await bind(path, PRIVATE))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import sys
 from asyncio import IncompleteReadError, LimitOverrunError
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,9 @@ Proxied: TypeAlias = client.SOCKS5 | client.HTTPConnect
 
 _LONGEST_ANSWER = 16 << 10
 """Bytes that the head of an answer of HTTP may have."""
+
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
+"""A status that is none yet (RFC 9110, section 15.2)."""
 
 _SHOWN = 200
 """Characters of a proxy's own words in an error."""
@@ -56,6 +60,9 @@ class _RefusedError(Exception):
 async def connect(target: Proxied, ctx: Context, attempts: Attempts) -> Triple:
     """Connect to the proxy, and have it connect to the host."""
     host = ascii_host(target.host, keep_dot=True)
+    if target.port == 0:
+        # Such as a name of DNS SRV without a port, which no proxy looks up.
+        raise AddressError(f"{target}: a proxy must be told a port, and 0 is none")
     ask = await _protocol(target)
     login = None if target.login is None else await login_of(target)
     below = await _to_proxy(target, ctx, attempts)
@@ -191,11 +198,7 @@ async def _ask_http(host: str, port: int, login: Login | None, ic: Input, oc: Ou
     user, password = (None, None) if login is None else login.for_http()
     talk = http.Connection()
     await oc.write(talk.send(http.ConnectRequest(host, port, user, password)))
-    usual, ic.limit = ic.limit, _LONGEST_ANSWER
-    try:
-        head = await ic.readuntil((b"\r\n\r\n", b"\n\n"))
-    finally:
-        ic.limit = usual
+    head = await _http_head(ic)
     if not head.startswith(b"HTTP/1."):
         raise _RefusedError("it does not speak HTTP/1.1")
     try:
@@ -206,6 +209,21 @@ async def _ask_http(host: str, port: int, login: Login | None, ic: Input, oc: Ou
             return  # any of these means that the tunnel stands
         number = errno.EACCES if code in (403, 407) else None
         raise _RefusedError(_words(error, login, code), number) from None
+
+
+async def _http_head(ic: Input) -> bytes:
+    """The head of the answer; those that only say that one will come are passed over."""
+    usual, left = ic.limit, _LONGEST_ANSWER
+    try:
+        while left > 0:
+            ic.limit = left
+            head = await ic.readuntil((b"\r\n\r\n", b"\n\n"))
+            if not _INTERIM.match(head):
+                return head
+            left -= len(head)
+        raise _RefusedError(f"its answer is longer than {_LONGEST_ANSWER} bytes")
+    finally:
+        ic.limit = usual
 
 
 def _words(error: Exception, login: Login | None, code: int | None = None) -> str:

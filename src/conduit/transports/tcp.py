@@ -16,7 +16,7 @@ from .._hostnames import ascii_host
 from ..channels import Wire, pair
 from ..context import Context, IPAddress
 from ..errors import AddressError, ResolutionError, UnsupportedTransport
-from . import inherited
+from . import inherited, lent
 from .base import Attempts, Listener, ListenOptions, Triple
 from .dial import check_zone, dial, zone_of
 from .keepalive import keep_alive
@@ -71,10 +71,24 @@ async def listen(mode: server.TCP, ctx: Context, options: ListenOptions) -> list
         return inherited.listen_on(mode.config.sock_or_fd, ctx, options)
     port = mode.config.port
     addresses = (mode.ip,) if mode.ip is not None else ctx.src
+    if lent.lender is not None:
+        return await lent.lender.listen(
+            lent.Wanted("tcp", port, tuple(map(str, addresses))), ctx, options
+        )
+    return [SocketListener(sock, ctx) for sock in bind(addresses, port, options)]
+
+
+def bind(
+    addresses: tuple[IPAddress, ...], port: int, options: ListenOptions
+) -> list[socket.socket]:
+    """Listening sockets: one for each address, or one for all addresses where none is given.
+
+    options: `backlog` and `reuse_port` count.
+    """
     try:
         if not addresses:
-            return [SocketListener(_bind_all(port, options), ctx)]
-        return [SocketListener(sock, ctx) for sock in _bind_each(addresses, port, options)]
+            return [_bind_all(port, options)]
+        return _bind_each(addresses, port, options)
     except UnsupportedTransport:
         raise
     except OSError as error:

@@ -21,6 +21,7 @@ from .. import client, endp, events, server
 from ..channels import Wire, pair
 from ..context import Context
 from ..errors import AddressError, UnsupportedTransport
+from . import lent
 from .base import Attempts, Listener, ListenOptions, Shared, Triple
 from .sockets import SocketListener, is_uvloop, unix_endp, unix_flow
 
@@ -107,6 +108,9 @@ async def listen(
     mode: server.UnixDomainSocket, ctx: Context, options: ListenOptions
 ) -> list[Listener]:
     """Listen at a path, taking it over from a server that has died, never from one that lives."""
+    if lent.lender is not None:
+        _name(mode.file)
+        return await lent.lender.listen(lent.Wanted("unix", mode.file), ctx, options)
     bound = await bind(mode.file, options)
     if bound.identity is None:
         return [SocketListener(bound.sock, ctx)]
@@ -118,16 +122,9 @@ async def bind(file: str, options: ListenOptions) -> Bound:
 
     options: `backlog` and `unix_mode` count.
     """
-    name = _name(file)
+    _name(file)
     if file.startswith("@"):
-        sock = _new_socket()
-        try:
-            sock.bind(name)
-            sock.listen(options.backlog)
-        except OSError as error:
-            sock.close()
-            raise OSError(error.errno, f"cannot listen on {file}: {error.strerror}") from error
-        return Bound(sock, file, None)
+        return _bind_abstract(file, options)
     # In a thread: file systems can be slow, and the lock may have to be waited for.
     thread = ThreadPoolExecutor(1, thread_name_prefix="conduit-bind")
     claim = _Claim()
@@ -142,6 +139,24 @@ async def bind(file: str, options: ListenOptions) -> Bound:
         claim.abandon()
         settled.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
+
+
+def bind_now(file: str, options: ListenOptions) -> Bound:
+    """As `bind`, for a process without a loop: it waits for the file system, and for the lock."""
+    if file.startswith("@"):
+        return _bind_abstract(file, options)
+    return _bind(file, options, _Claim())
+
+
+def _bind_abstract(file: str, options: ListenOptions) -> Bound:
+    sock = _new_socket()
+    try:
+        sock.bind(_name(file))
+        sock.listen(options.backlog)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {file}: {error.strerror}") from error
+    return Bound(sock, file, None)
 
 
 async def dial_now(file: str) -> socket.socket:

@@ -17,6 +17,7 @@ from .._fields import unchecked
 from ..channels import Wire, pair
 from ..context import Context
 from ..errors import UnsupportedTransport
+from . import lent
 from .base import Attempts, Listener, ListenOptions, Triple
 from .dial import connect_socket
 from .sockets import SocketListener, family_for_loops
@@ -57,17 +58,24 @@ async def connect(target: client.Vsock, ctx: Context, attempts: Attempts) -> Tri
 
 async def listen(mode: server.Vsock, ctx: Context, options: ListenOptions) -> list[Listener]:
     """Listen on a port of one of this machine's CIDs, or of all."""
+    if lent.lender is not None:
+        return await lent.lender.listen(lent.Wanted("vsock", (mode.cid, mode.port)), ctx, options)
+    return [SocketListener(bind(mode, options), ctx)]
+
+
+def bind(mode: server.Vsock, options: ListenOptions) -> socket.socket:
+    """A listening socket. options: `backlog` counts."""
     sock = _new_socket(mode)
     try:
         sock.bind((mode.cid, mode.port))
         sock.listen(options.backlog)
-        return [SocketListener(sock, ctx)]
     except OSError as error:
         sock.close()
         raise _explained(f"cannot listen on {mode}", error, mode.cid, mode.port) from error
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def _new_socket(address: client.Vsock | server.Vsock) -> socket.socket:
