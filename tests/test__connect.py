@@ -362,9 +362,9 @@ async def test_timeout_covers_connecting(black_hole):
 
 async def test_timeout_covers_the_block_no_more_than_the_connecting(listening):
     async with listening(echo) as (_, target):
-        async with conduit.connect(target, timeout=0.2) as (_, ic, oc):
+        async with conduit.connect(target, timeout=0.5) as (_, ic, oc):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(ic.read(1), 0.3)
+                await asyncio.wait_for(ic.read(1), 0.6)
             await oc.write(b"still here\n")
             assert await ic.readline() == b"still here\n"
 

@@ -15,6 +15,7 @@ import uvloop
 
 import conduit
 from conduit import events, flow, server
+from conduit.channels import ending
 from tests.bare_client import BareClient
 from tests.conftest import open_descriptors
 from tests.event_log import EventLog, until
@@ -153,7 +154,9 @@ async def test_client_that_ignores_the_end_is_given_up_after_a_while():
                 assert closed.reason == "closed"
 
 
-async def test_client_that_never_stops_sending_is_given_up():
+async def test_client_that_never_stops_sending_is_given_up(monkeypatch):
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 30)
+
     async def handler(f, ic, oc):
         oc.write(b"bye")
 
@@ -164,7 +167,7 @@ async def test_client_that_never_stops_sending_is_given_up():
                     await client.say(bytes(64 * MIB))
             (closed,) = await log.wait(events.Closed)
     # A MiB is thrown away, and what the kernel had taken in by then.
-    assert closed.seconds < 0.9
+    assert closed.seconds < 10
     assert MIB < closed.received < 16 * MIB
 
 
@@ -503,8 +506,8 @@ async def test_handler_that_does_not_read_is_idle():
 
 @pytest.mark.parametrize("way", ["in", "out"])
 async def test_byte_either_way_is_enough_not_to_be_idle(way):
-    """As many short pauses as make several times the limit."""
-    pauses = 12
+    """As many short pauses as make more than the limit."""
+    pauses = 8
 
     async def take(f, ic, oc):
         assert await ic.readexactly(pauses) == b"x" * pauses
@@ -513,15 +516,15 @@ async def test_byte_either_way_is_enough_not_to_be_idle(way):
     async def give(f, ic, oc):
         for _ in range(pauses):
             await oc.write(b"x")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         oc.write(b"all")
 
-    async with conduit.listen(LOOPBACK, take if way == "in" else give, idle_timeout=0.3) as srv:
+    async with conduit.listen(LOOPBACK, take if way == "in" else give, idle_timeout=0.6) as srv:
         with BareClient(srv.endps[0]) as client:
             if way == "in":
                 for _ in range(pauses):
                     await client.say(b"x")
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.1)
             assert (await client.hear_all()).endswith(b"all")
 
 
@@ -534,17 +537,17 @@ async def test_client_that_reads_slowly_is_not_idle(reads_in_the_end):
         await oc.write(bytes(size))
 
     with EventLog() as log:
-        async with conduit.listen(LOOPBACK, pour, idle_timeout=0.4) as srv:
+        async with conduit.listen(LOOPBACK, pour, idle_timeout=0.8) as srv:
             with BareClient(srv.endps[0], receive_buffer=64 * 1024) as client:
                 for _ in range(10):
                     await client.hear(512 * 1024)
-                    await asyncio.sleep(0.08)
+                    await asyncio.sleep(0.1)
                 if reads_in_the_end:
                     assert len(await client.hear_all()) == size - 10 * 512 * 1024
                     client.close()
                 (closed,) = await log.wait(events.Closed)
     assert closed.reason == ("closed" if reads_in_the_end else "idle_timeout")
-    assert closed.seconds > 0.8
+    assert closed.seconds > 1
 
 
 async def test_both_limits_hold_and_the_first_counts():
@@ -639,11 +642,11 @@ async def test_silent_client_is_ended_by_handshake_timeout():
 
 
 async def test_handshake_timeout_does_not_limit_the_handler():
-    async with conduit.listen(GREETED, greet, handshake_timeout=0.1) as srv:
+    async with conduit.listen(GREETED, greet, handshake_timeout=0.5) as srv:
         with BareClient(srv.endps[0]) as client:
             await client.say(b"!")
             assert await client.hear(2) == b"hi"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
             assert srv.active == 1
             client.end()
             assert await client.hear_all() == b""

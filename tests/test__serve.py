@@ -17,6 +17,7 @@ import pytest
 
 import conduit
 from conduit import endp, server
+from conduit.channels import ending
 from tests.bare_client import BareClient, tcp_endps
 from tests.event_log import until
 
@@ -450,7 +451,8 @@ async def test_wait_for_an_event_is_not_left_behind():
 
 
 @EACH_WAY
-async def test_stop_with_no_handler_returns_at_once_and_the_port_is_free(way):
+async def test_stop_with_no_handler_returns_at_once_and_the_port_is_free(way, monkeypatch):
+    monkeypatch.setattr(ending, "LINGER_SECONDS", 30)
     mode, where = own_socket()
     loop = asyncio.get_running_loop()
     with BareClient(where) as client:
@@ -458,7 +460,7 @@ async def test_stop_with_no_handler_returns_at_once_and_the_port_is_free(way):
             # Its handler has returned, and it has not ended yet.
             assert await client.hear_all() == b"bye"
             before = loop.time()
-        assert loop.time() - before < 0.5
+        assert loop.time() - before < 10
         assert is_free(where.port)
 
 
@@ -545,7 +547,7 @@ async def test_cancelling_serve_does_not_wait_for_a_client_that_takes_nothing():
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
-        assert loop.time() - before < 1
+        assert loop.time() - before < 4
         assert client.socket.fileno() >= 0
 
 
@@ -554,7 +556,7 @@ async def test_serve_in_a_timeout_ends_with_it():
     stay = Stay()
     with BareClient(where) as client:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(0.5):
                 await conduit.serve(mode, stay)
         assert stay.ends == ["cancelled"]
         assert await client.hear(2) == b"hi"
@@ -575,7 +577,7 @@ async def test_stop_waits_no_longer_than_drain_for_a_client_that_takes_nothing()
         await sent.wait()
         before = loop.time()
     with client:
-        assert loop.time() - before < 1
+        assert loop.time() - before < 4
 
 
 async def test_clients_whose_handlers_never_began_leave_nothing_open():

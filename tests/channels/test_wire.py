@@ -519,11 +519,14 @@ class TestOverASocket:
             await sending
         assert MIB < closed[0].received < 20 * MIB
 
-    async def test_of_two_flows_that_close_at_once_neither_waits(self, make_socket_flow):
+    async def test_of_two_flows_that_close_at_once_neither_waits(
+        self, make_socket_flow, monkeypatch
+    ):
+        monkeypatch.setattr(ending, "LINGER_SECONDS", 30)
         from tests.channels.fakes import flow_over
 
         one = await make_socket_flow("tcp")
         other = await flow_over(one.peer, one.peer)
         started = time.monotonic()
         await asyncio.gather(one.oc.close(), other.oc.close())
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 10

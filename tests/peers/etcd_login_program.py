@@ -136,11 +136,16 @@ async def main():
             await with_login(made.members, admin, trust, locked, password)
             await admin.channel.close()
             soon = {"trust": conduit.trust.ca(ca.pem), "own_key": plain, "timeout": 0.3}
+            at_once = {"timeout": 4.0}  # which is not waited for
             login = {"user": "orders", "password": password}
             for what, options in {
-                "no login": {},
-                "wrong password": {"user": "orders", "password": lambda again: "guessed " + SECRET},
-                "no permission": {**login, "prefix": "/elsewhere/"},
+                "no login": at_once,
+                "wrong password": {
+                    "user": "orders",
+                    "password": lambda again: "guessed " + SECRET,
+                    **at_once,
+                },
+                "no permission": {**login, "prefix": "/elsewhere/", **at_once},
                 "strange authority": {**login, "trust": conduit.trust.ca(stranger.pem)},
                 "no certificate": {**login, "own_key": None},
                 "no tls": {"trust": None, "own_key": None},
