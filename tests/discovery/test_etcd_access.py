@@ -1,5 +1,7 @@
 """TLS and logins of etcd: what is refused before anything is connected to, and what is shown."""
 
+from typing import Any
+
 import pytest
 
 import conduit
@@ -40,6 +42,16 @@ def test_what_is_of_another_type(wrong):
 def test_login_is_a_user_and_a_password(login):
     with pytest.raises(AddressError, match="both, user= and password="):
         Etcd(MEMBERS, **login)
+
+
+@pytest.mark.parametrize("member", ["10.0.0.1:2379", "etcd.example:2379", "[2001:db8::1]:2379"])
+def test_a_login_leaves_this_host_by_tls_alone(member):
+    login: dict[str, Any] = {"user": "a", "password": lambda again: "hunter2"}
+    with pytest.raises(AddressError, match="without TLS the password would go to ") as caught:
+        Etcd([*MEMBERS, member], **login)
+    assert member in str(caught.value)
+    Etcd([*MEMBERS, member], trust=conduit.trust.os(), **login)
+    Etcd(["localhost:1", "[::1]:1", "127.0.0.2:1"], **login)
 
 
 def test_password_is_given_by_reference_and_never_shown():

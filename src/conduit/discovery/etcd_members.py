@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeVar, cast
 
 from .._fields import Password
@@ -85,7 +86,8 @@ class Members:
 
     names: each "HOST:PORT". timeout: seconds for an answer. access: TLS and a login.
 
-    Raises AddressError for a name that cannot be, and what `Access.check` raises.
+    Raises AddressError for a name that cannot be, and for a login that would leave this host
+    without TLS; and what `Access.check` raises.
     """
 
     def __init__(self, names: Sequence[str], timeout: float, access: Access) -> None:
@@ -98,6 +100,8 @@ class Members:
             if not host or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise AddressError(f"Etcd: {name!r} is no member: it is written HOST:PORT")
         access.check()
+        if access.user is not None and access.trust is None:
+            _refuse_to_tell_all(self.names)
         self._access = access
         self._at = 0
         self._rpc: Any = None
@@ -223,6 +227,21 @@ class Members:
                 )
                 self._token = str(answer.token)
             return self._token
+
+
+def _refuse_to_tell_all(names: Sequence[str]) -> None:
+    """Raise AddressError for members to which a password would go in the clear."""
+    for name in names:
+        host = name.rpartition(":")[0].strip("[]")
+        try:
+            here = ip_address(host).is_loopback
+        except ValueError:
+            here = host == "localhost"
+        if not here:
+            raise AddressError(
+                f"Etcd: without TLS the password would go to {name} for all to read: give "
+                "trust=conduit.trust.ca(...)"
+            )
 
 
 def is_final(error: BaseException) -> bool:
