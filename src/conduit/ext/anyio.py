@@ -267,8 +267,7 @@ class FlowListener(Listener[FlowStream]):
             self._served_by = lambda stream: group.start_soon(handler, stream)
             self._news()
             try:
-                while not self._stopped:
-                    await self._changed.wait()
+                await self._until_stopped()
             finally:
                 self._served_by = None
         if self._closed:
@@ -312,6 +311,10 @@ class FlowListener(Listener[FlowStream]):
         # The flow would be closed when this returns.
         await wire.wait_closed()
         del dropped
+
+    async def _until_stopped(self) -> None:
+        while not self._stopped:
+            await self._changed.wait()
 
     def _stop(self) -> None:
         self._stopped = True
