@@ -12,14 +12,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from . import certificates, idle_memory, import_cost, machine, report, rows, s_expressions
+from . import (
+    certificates,
+    idle_memory,
+    import_cost,
+    machine,
+    other_processes,
+    plot,
+    report,
+    rows,
+    s_expressions,
+)
 from .peers.interface import TLS_KINDS
 from .rates import RateMeasurement
 from .variants import PEERS
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
+PLOT = HERE / "growth.svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +43,43 @@ class Settings:
     connections: int
     memory_repeats: int
     import_rounds: int
+    growth_rounds: int
+    process_rounds: int
+    all_growth: bool
 
 
-DEFAULT = Settings(rounds=30, duration=0.05, connections=2000, memory_repeats=3, import_rounds=15)
+DEFAULT = Settings(
+    rounds=30,
+    duration=0.05,
+    connections=2000,
+    memory_repeats=3,
+    import_rounds=15,
+    growth_rounds=8,
+    process_rounds=10,
+    all_growth=True,
+)
 SECOND_LOOK = Settings(
-    rounds=15, duration=0.03, connections=2000, memory_repeats=1, import_rounds=9
+    rounds=15,
+    duration=0.03,
+    connections=2000,
+    memory_repeats=1,
+    import_rounds=9,
+    growth_rounds=8,
+    process_rounds=8,
+    all_growth=False,
 )
 """For the rows that --quick found slower than recorded; three short rounds may be mistaken."""
 
-QUICK = Settings(rounds=3, duration=0.02, connections=1000, memory_repeats=1, import_rounds=3)
+QUICK = Settings(
+    rounds=3,
+    duration=0.02,
+    connections=1000,
+    memory_repeats=1,
+    import_rounds=3,
+    growth_rounds=2,
+    process_rounds=2,
+    all_growth=False,
+)
 
 
 def main() -> int:
@@ -51,6 +91,9 @@ def main() -> int:
         connections=options.connections or base.connections,
         memory_repeats=base.memory_repeats,
         import_rounds=base.import_rounds,
+        growth_rounds=base.growth_rounds,
+        process_rounds=base.process_rounds,
+        all_growth=base.all_growth,
     )
     _measure_this_checkout()
     if options.subject == "conduit" and not _conduit_works():
@@ -74,6 +117,8 @@ def main() -> int:
     }
     if options.json:
         options.json.write_text(json.dumps(contents, indent=1) + "\n")
+    if options.plot:
+        plot.draw(findings.growth_curves(), options.plot)
     failures = findings.failures()
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
@@ -122,8 +167,9 @@ def _measure(
         print(f"left out: {variant} ({', '.join(missing)} not installed)")
     findings.rate_panels = [panel.without(absent) for panel in rate_panels]
     findings.memory_panels = [panel.without(absent) for panel in memory_panels]
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        directory = Path(name)
+    findings.growth_panels = [panel.without(absent) for panel in rows.growth_panels(subject)]
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        directory = Path(temporary)
         if certificates.can_be_made():
             certificates.make(directory)
         measurement = RateMeasurement(directory, settings.rounds, settings.duration, cpu)
@@ -131,6 +177,12 @@ def _measure(
             _say(row.name)
             variants = rows.variants_of(rows.panels_for(findings.rate_panels, row.kind))
             findings.rates.append(measurement.measure(row, variants))
+        _measure_growth(findings, settings, directory, cpu, wanted)
+        for name in filter(wanted, other_processes.NAMES if subject == "conduit" else ()):
+            _say(name)
+            findings.costs.append(
+                other_processes.measure(name, settings.process_rounds, directory, cpu, print)
+            )
         for memory_row in memory_rows:
             _say(memory_row.name)
             variants = rows.variants_of(rows.panels_for(findings.memory_panels, memory_row.kind))
@@ -159,6 +211,21 @@ def _measure(
     return findings
 
 
+def _measure_growth(
+    findings: report.Findings,
+    settings: Settings,
+    directory: Path,
+    cpu: int | None,
+    wanted: Callable[[str], bool],
+) -> None:
+    measurement = RateMeasurement(directory, settings.growth_rounds, settings.duration, cpu)
+    variants = rows.variants_of(findings.growth_panels)
+    for row in rows.GROWTH_ROWS:
+        if wanted(row.name) and (settings.all_growth or row.name in rows.BRIEF_GROWTH):
+            _say(row.name)
+            findings.growth.append(measurement.measure(row, variants))
+
+
 def _possible(row: rows.RateRow | rows.MemoryRow) -> bool:
     """Whether it can be measured with what is installed; if not, say so."""
     if row.kind not in TLS_KINDS or certificates.can_be_made():
@@ -169,9 +236,10 @@ def _possible(row: rows.RateRow | rows.MemoryRow) -> bool:
 
 def _record(contents: dict[str, object]) -> None:
     """Keep the ratios, and what they were measured on, for later runs to be held against."""
-    kept = {name: contents[name] for name in ("machine", "settings", "ratios")}
+    kept = {name: contents[name] for name in ("machine", "settings", "ratios", "growth")}
     RECORDED.write_text(json.dumps(kept, indent=1) + "\n")
-    print(f"recorded in {RECORDED}")
+    plot.draw(cast("plot.Curves", contents["growth"]), PLOT)
+    print(f"recorded in {RECORDED} and {PLOT}")
 
 
 def _measure_this_checkout() -> None:
@@ -221,8 +289,11 @@ def _options() -> argparse.Namespace:
         help="only these rows: a part of the name or *; several with commas between them",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw how cost grows, as SVG")
     parser.add_argument(
-        "--record", action="store_true", help=f"write {RECORDED.name}, from a whole run"
+        "--record",
+        action="store_true",
+        help=f"write {RECORDED.name} and {PLOT.name}, from a whole run",
     )
     parser.add_argument("--rounds", type=int, help=f"rounds of each row ({DEFAULT.rounds})")
     parser.add_argument(

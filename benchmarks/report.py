@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .idle_memory import MemoryResult
 from .import_cost import ImportResult
+from .other_processes import CostResult
 from .rates import RateResult
 from .ratios import Spread, below_recorded, far_above_the_rest, ratios, spread
 from .rows import SEXP, Comparison, Panel, panels_for
@@ -45,15 +46,18 @@ class Findings:
     memory_panels: Sequence[Panel] = ()
     imports: ImportResult | None = None
     sexps: SexpResult | None = None
+    growth: list[RateResult] = field(default_factory=list)
+    growth_panels: Sequence[Panel] = ()
+    costs: list[CostResult] = field(default_factory=list)
 
     def failures(self) -> list[str]:
         """What could not be measured, and why."""
         return [
             f"{result.row.name}: {reason}"
-            for results in (self.rates, self.memory)
+            for results in (self.rates, self.growth, self.memory)
             for result in results
             for reason in result.failures.values()
-        ]
+        ] + [f"{cost.row}: {reason}" for cost in self.costs for reason in cost.failures.values()]
 
     def waits(self) -> list[str]:
         """Who spent much more time waiting than the others: a rate by CPU time hides that."""
@@ -76,13 +80,14 @@ class Findings:
             ratio = self._ratio(result, comparison)
             if ratio is not None:
                 found.setdefault(ratio.name, ratio)
-        for ratio in (*self._import_ratios(), *self._sexp_ratios()):
+        for ratio in (*self._import_ratios(), *self._sexp_ratios(), *self._cost_ratios()):
             found[ratio.name] = ratio
         return [*found.values()]
 
     def _cells(self) -> list[tuple[RateResult | MemoryResult, Comparison]]:
         results: list[tuple[RateResult | MemoryResult, Sequence[Panel]]] = [
             *((result, self.rate_panels) for result in self.rates),
+            *((result, self.growth_panels) for result in self.growth),
             *((result, self.memory_panels) for result in self.memory),
         ]
         return [
@@ -130,13 +135,25 @@ class Findings:
             for work, took in (("reading", self.sexps.reading), ("printing", self.sexps.printing))
         ]
 
+    def _cost_ratios(self) -> list[Ratio]:
+        """Of rates, as all the others."""
+        return [
+            Ratio(cost.row, cost.ours, peer, False, spread(ratios(took, cost.costs[cost.ours])))
+            for cost in self.costs
+            if cost.ours in cost.costs
+            for peer, took in cost.costs.items()
+            if peer != cost.ours
+        ]
+
     # The tables.
 
     def tables(self) -> str:
         """All tables, as plain text of less than 100 columns."""
         blocks = [
             *(self._table(panel, self.rates) for panel in self.rate_panels),
+            *(self._table(panel, self.growth) for panel in self.growth_panels),
             *(self._table(panel, self.memory) for panel in self.memory_panels),
+            self._cost_lines(),
             self._import_lines(),
             self._sexp_lines(),
             self._absolute_lines(),
@@ -172,10 +189,28 @@ class Findings:
             lines.append(_line(title, [_middle(cell), _edges(cell)]))
         return "\n".join(lines)
 
+    def _cost_lines(self) -> str:
+        if not self.costs:
+            return ""
+        lines = ["The CPU time of whole processes, seen from outside"]
+        titles = {cost.row: cost.title for cost in self.costs}
+        lines += [
+            _line(titles[ratio.row], [_middle(ratio), _edges(ratio)])
+            + f"  {ratio.ours} to {ratio.theirs}"
+            for ratio in self._cost_ratios()
+        ]
+        for cost in self.costs:
+            parts = [
+                f"{name} {1e6 * spread(took).median / cost.count:.1f}"
+                for name, took in cost.costs.items()
+            ]
+            lines.extend(_wrapped(f"  microseconds for one {cost.unit}", parts))
+        return "\n".join(lines)
+
     def _absolute_lines(self) -> str:
         """What an operation took here and now: only to know what the ratios are ratios of."""
         lines = []
-        for result in self.rates:
+        for result in (*self.rates, *self.growth):
             parts = [
                 f"{variant} {1e6 / spread([one.rate for one in rounds]).median:.1f}"
                 for variant, rounds in result.rounds.items()
@@ -210,6 +245,16 @@ class Findings:
             lines.extend(["", "CPU milliseconds for a megabyte", *_wrapped("read/print", parts)])
         return "\n".join(lines).lstrip("\n")
 
+    def growth_curves(self) -> dict[str, dict[str, float]]:
+        """CPU microseconds for a message there and back, by row and variant."""
+        return {
+            result.row.name: {
+                str(variant): round(1e6 / spread([one.rate for one in rounds]).median, 2)
+                for variant, rounds in result.rounds.items()
+            }
+            for result in self.growth
+        }
+
     # JSON.
 
     def as_json(self) -> dict[str, object]:
@@ -229,7 +274,12 @@ class Findings:
                     str(variant): [[one.operations, one.cpu, one.wall] for one in rounds]
                     for variant, rounds in result.rounds.items()
                 }
-                for result in self.rates
+                for result in (*self.rates, *self.growth)
+            },
+            "growth": self.growth_curves(),
+            "other processes": {
+                cost.row: {"count": cost.count, "unit": cost.unit, "seconds": cost.costs}
+                for cost in self.costs
             },
             "bytes": {
                 result.row.name: {str(variant): sizes for variant, sizes in result.bytes.items()}

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Literal
 
+from .other_processes import NAMES as OTHER_PROCESSES
 from .peers.interface import MESSAGE, TLS_KINDS, Kind
 from .variants import Variant
 
 PLAIN_KINDS: tuple[Kind, ...] = ("tcp", "unix")
 
-Work = Literal["connect", "ping-pong", "bulk"]
+Work = Literal["connect", "ping-pong", "bulk", "crowd"]
 HeldBy = Literal["outsider", "client"]
 
 
@@ -94,6 +95,23 @@ RATE_ROWS = (
     RateRow("bulk/tls-in-tls", "bulk, TLS in TLS", "bulk", "tls-in-tls", 65536),
 )
 
+CONNECTIONS = (1, 10, 100, 1_000, 10_000)
+SIZES = {"64B": 64, "1KiB": 1 << 10, "16KiB": 1 << 14, "128KiB": 1 << 17, "1MiB": 1 << 20}
+
+GROWTH_BY_CONNECTIONS = tuple(
+    RateRow(f"growth/connections-{count}", f"64 B, {count:,} at once", "crowd", "tcp", 64, count)
+    for count in CONNECTIONS
+)
+GROWTH_BY_SIZE = tuple(
+    RateRow(f"growth/size-{name}", f"{name}, 1 connection", "crowd", "tcp", size)
+    for name, size in SIZES.items()
+)
+GROWTH_ROWS = (*GROWTH_BY_CONNECTIONS, *GROWTH_BY_SIZE)
+"""How the cost of a message there and back grows, by connections that talk at once and by size."""
+
+BRIEF_GROWTH = ("growth/connections-1000", "growth/size-1MiB")
+"""Those of them that a quick run has time for."""
+
 FEWER = 4
 """An idle connection of TLS is large, and opening one takes long."""
 
@@ -112,6 +130,8 @@ SEXP = "sexp"
 
 ALL_NAMES = (
     *(row.name for row in RATE_ROWS),
+    *(row.name for row in GROWTH_ROWS),
+    *OTHER_PROCESSES,
     *(row.name for row in MEMORY_ROWS),
     IMPORT,
     SEXP,
@@ -251,6 +271,21 @@ def memory_panels(subject: str) -> tuple[Panel, ...]:
             TLS_KINDS,
             (f"TLS: {first}", on_uvloop),
             (f"TLS: {second}", on_the_standard_loop),
+        ),
+    )
+
+
+def growth_panels(subject: str) -> tuple[Panel, ...]:
+    """Who is compared in the rows of growth."""
+    ours = Variant.both(subject, "uvloop")
+    return _panels(
+        ("tcp",),
+        (
+            f"growth: {subject} on uvloop, both ends, relative to",
+            (
+                Comparison(ours, Variant.both("streams", "uvloop"), "streams"),
+                Comparison(ours, Variant.both("protocol", "uvloop"), "protocol"),
+            ),
         ),
     )
 

@@ -34,10 +34,10 @@ import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .peers import tls_contexts
-from .peers.interface import Peer, Place, Runtime
+from .peers.interface import Peer, Place, Runtime, Talkative
 from .variants import load_peer, load_runtime
 
 Order = dict[str, Any]
@@ -53,6 +53,9 @@ WARM_UP_SHARE = 4
 """One connection for so many is opened first: they fill what start-up left free in the heap."""
 
 
+DESCRIPTORS_FOR_THE_REST = 100
+
+
 class LeftOpen(Exception):
     """A round is over and sockets it opened are not closed."""
 
@@ -64,6 +67,11 @@ def _open_sockets() -> int:
         with suppress(FileNotFoundError):  # The one that was open for the listing itself.
             count += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
     return count
+
+
+def _most_connections() -> int:
+    """How many this process may have, with both ends of each."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - DESCRIPTORS_FOR_THE_REST) // 2
 
 
 def _resident_bytes() -> int:
@@ -79,6 +87,7 @@ class Worker:
         self._client = client
         self._answers = answers
         self._sockets = 0
+        self._crowd: list[Any] = []
 
     def _answer(self, answer: Answer) -> None:
         try:
@@ -150,12 +159,26 @@ class Worker:
                 await self._client.ping_pong(place, count, size, start)
             case "bulk":
                 await self._client.bulk(place, count, size, start)
+            case "crowd":
+                crowd = await self._crowd_of(place, min(at_once, _most_connections()))
+                each = count // at_once
+                count = each * len(crowd)
+                talk = cast(Talkative, self._client).talk
+                start()
+                await self._runtime.together([partial(talk, one, each, size) for one in crowd])
             case other:
                 raise ValueError(f"no such work: {other}")
         wall = time.perf_counter() - wall
         await self._all_closed()
         cpu = time.process_time() - cpu
         return {"operations": count, "cpu": cpu, "wall": wall}
+
+    async def _crowd_of(self, place: Place, number: int) -> list[Any]:
+        """Connections that stay open from one round to the next."""
+        if not self._crowd:
+            self._crowd = await cast(Talkative, self._client).hold(place, number)
+            self._sockets = _open_sockets()
+        return self._crowd
 
     async def _all_closed(self) -> None:
         """Wait until only the server's sockets are open: closing is part of the work."""

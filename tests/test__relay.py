@@ -16,6 +16,7 @@ import conduit
 from conduit import client, events, server
 from conduit.channels import wire_of
 from conduit.testing import Memory
+from tests.endpoints import port_of
 from tests.event_log import EventLog, until
 
 KIB, MIB = 1024, 1024 * 1024
@@ -26,8 +27,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def flow_of(kind, tmp_path, name):
-    """A flow as a handler was given it, and that of the peer who connected."""
+async def flow_of(kind, tmp_path, name, certificates=None):
+    """A flow as a handler was given it, and that of the peer who connected.
+
+    certificates: for TLS; its flow is that of the handler, and its peer the client.
+    """
     path = str(tmp_path / name)
     accepted = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
@@ -41,9 +45,16 @@ async def flow_of(kind, tmp_path, name):
         "unix": (server.UnixDomainSocket(path), client.UnixDomainSocket(path)),
         "memory": (Memory(path), Memory(path)),
     }
+    ctx = None
+    if kind == "tls":
+        own = certificates.key()
+        ways["tls"] = server.TLS(own.crt_file, own.key_file, None, 0, ip="127.0.0.1"), None
+        ctx = await conduit.init(tls_authenticator=conduit.trust.ca(certificates.trusted))
     mode, where = ways[kind]
     async with conduit.listen(mode, handler) as srv:
-        peer = await conduit.connect(where or srv.endps[0])
+        if kind == "tls":
+            where = client.TLS("localhost", "127.0.0.1", port_of(srv))
+        peer = await conduit.connect(where or srv.endps[0], ctx=ctx)
         try:
             yield await accepted, peer
         finally:
@@ -52,14 +63,14 @@ async def flow_of(kind, tmp_path, name):
 
 
 @pytest.fixture
-async def joined(tmp_path):
+async def joined(tmp_path, certificates):
     """Call it with two kinds: a relay between two flows of them, and the peers at its ends."""
     async with AsyncExitStack() as stack:
         relays = []
 
         async def join(one="tcp", other="tcp", before=None):
-            a, peer_a = await stack.enter_async_context(flow_of(one, tmp_path, "a"))
-            b, peer_b = await stack.enter_async_context(flow_of(other, tmp_path, "b"))
+            a, peer_a = await stack.enter_async_context(flow_of(one, tmp_path, "a", certificates))
+            b, peer_b = await stack.enter_async_context(flow_of(other, tmp_path, "b", certificates))
             if before is not None:
                 await before(a, peer_a, b, peer_b)
             relays.append(asyncio.create_task(conduit.relay(a, b)))
@@ -294,3 +305,90 @@ async def test_bytes_are_counted_as_if_they_were_read_and_written(joined, one):
         await a[2].close()
     [closed] = [event for event in log.of(events.Closed) if event.flow is a[0]]
     assert (closed.received, closed.sent) == (MIB, 0)
+
+
+# TLS ----------------------------------------------------------------------------------------------
+
+WITH_TLS = pytest.mark.parametrize(
+    ("one", "other"), [("tls", "tcp"), ("tcp", "tls"), ("tls", "tls"), ("tls", "memory")]
+)
+
+
+@WITH_TLS
+async def test_tls_is_relayed_both_ways_in_full(joined, one, other):
+    relay, _, (_, ic_a, oc_a), _, (_, ic_b, oc_b) = await joined(one, other)
+    there, back = os.urandom(MIB + 17), os.urandom(MIB // 2 + 1)
+    _, _, at_a, at_b = await asyncio.gather(
+        say(oc_a, there), say(oc_b, back), ic_a.read(), ic_b.read()
+    )
+    assert (at_b, at_a) == (there, back)
+    assert await relay == (len(there), len(back))
+
+
+@WITH_TLS
+async def test_goodbye_of_tls_is_an_end_and_the_other_may_still_speak(joined, one, other):
+    relay, _, (_, ic_a, oc_a), _, (_, ic_b, oc_b) = await joined(one, other)
+    oc_a.write(b"that is all")
+    oc_a.write_eof()
+    assert await ic_b.read() == b"that is all"
+    assert not relay.done()
+    oc_b.write(b"thanks")
+    oc_b.write_eof()
+    assert await ic_a.read() == b"thanks"
+    assert await relay == (11, 6)
+
+
+@pytest.mark.parametrize("other", ["tcp", "tls", "memory"])
+async def test_end_of_tls_without_a_goodbye_is_no_end(joined, other):
+    relay, _, (_, _, oc_a), _, (_, ic_b, _) = await joined("tls", other)
+    oc_a.write(b"half")
+    assert await ic_b.readexactly(4) == b"half"
+    # A FIN by whoever is on the way, and not by the peer.
+    with socket.socket(fileno=os.dup(oc_a.get_extra_info("socket").fileno())) as sock:
+        sock.shutdown(socket.SHUT_WR)
+    with pytest.raises(conduit.TruncatedError):
+        await relay
+    with pytest.raises(ConnectionError):
+        await ic_b.read()
+
+
+@WITH_TLS
+async def test_cancelled_relay_of_tls_ends_no_side_as_if_it_were_whole(joined, one, other):
+    relay, _, (_, ic_a, oc_a), _, (_, ic_b, _) = await joined(one, other)
+    oc_a.write(b"half")
+    assert await ic_b.readexactly(4) == b"half"
+    relay.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await relay
+    for ic in (ic_a, ic_b):
+        with pytest.raises(ConnectionError):
+            await ic.read()
+
+
+@WITH_TLS
+@pytest.mark.parametrize("dies", ["a", "b"])
+async def test_side_that_is_cut_takes_the_other_along_through_tls(joined, one, other, dies):
+    relay, _, peer_a, _, peer_b = await joined(one, other)
+    dead, alive = (peer_a, peer_b) if dies == "a" else (peer_b, peer_a)
+    dead[2].write(b"half")
+    assert await alive[1].readexactly(4) == b"half"
+    reset(dead)
+    with pytest.raises(ConnectionError):
+        await relay
+    with pytest.raises(ConnectionError):
+        await alive[1].read()
+
+
+@WITH_TLS
+async def test_peer_that_takes_nothing_in_holds_up_the_other_through_tls(joined, one, other):
+    relay, _, (_, _, oc_a), _, (_, ic_b, oc_b) = await joined(one, other)
+    whole = os.urandom(24 * MIB)
+    saying = asyncio.create_task(say(oc_a, whole))
+    await until(lambda: oc_a.transport.get_write_buffer_size() > 0)
+    received = hashlib.sha256()
+    while data := await ic_b.read(MIB):
+        received.update(data)
+    await saying
+    assert received.digest() == hashlib.sha256(whole).digest()
+    oc_b.write_eof()
+    assert (await relay).a_to_b == len(whole)

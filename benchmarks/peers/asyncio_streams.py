@@ -95,13 +95,16 @@ class Streams:
         await reader_writer.bulk(reader, writer, count, size)
         await reader_writer.close(writer)
 
-    async def hold(self, place: Place, count: int) -> object:
+    async def hold(self, place: Place, count: int) -> list[tuple[StreamReader, StreamWriter]]:
         held = []
         for _ in range(count):
             reader, writer = await _connect(place)
             await reader_writer.one_message(reader, writer)
             held.append((reader, writer))
         return held
+
+    async def talk(self, one: tuple[StreamReader, StreamWriter], count: int, size: int) -> None:
+        await reader_writer.ping_pong(*one, count, size)
 
 
 PEER = Streams()

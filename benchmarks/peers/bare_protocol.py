@@ -117,17 +117,32 @@ class _Bulk(_Talk):
 
 
 class _Held(_Talk):
-    """Says one message and then nothing more; `done` is set when the message is back."""
+    """Says one message, and more when it is told to; `done` is set when all are back."""
+
+    message, count = MESSAGE, 1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.left = len(MESSAGE)
-        self.transport.write(MESSAGE)
+        self._send()
+
+    def talk(self, message: bytes, count: int) -> asyncio.Future[None]:
+        self.message, self.count = message, count
+        self.done = asyncio.get_running_loop().create_future()
+        self._send()
+        return self.done
+
+    def _send(self) -> None:
+        self.left = len(self.message)
+        self.transport.write(self.message)
 
     def data_received(self, data: bytes) -> None:
         self.left -= len(data)
         if self.left == 0:
-            self.done.set_result(None)
+            self.count -= 1
+            if self.count:
+                self._send()
+            else:
+                self.done.set_result(None)
 
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
@@ -166,13 +181,16 @@ class BareProtocol:
     async def bulk(self, place: Place, count: int, size: int, connected: Connected) -> None:
         await (await _connect(place, lambda: _Bulk(bytes(size), count, connected))).done
 
-    async def hold(self, place: Place, count: int) -> object:
+    async def hold(self, place: Place, count: int) -> list[_Held]:
         held = []
         for _ in range(count):
             talk = await _connect(place, _Held)
             await talk.done
             held.append(talk)
         return held
+
+    async def talk(self, one: _Held, count: int, size: int) -> None:
+        await one.talk(bytes(size), count)
 
 
 PEER = BareProtocol()

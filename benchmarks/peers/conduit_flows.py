@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, repeat
+from typing import TypeAlias
 
 import conduit
 
 from . import reader_writer, tls_contexts
 from .interface import BACKLOG, Connected, Kind, Place
 from .tls_contexts import AUTHORITY, NAME, NAMES, OWN
+
+_Flow: TypeAlias = tuple[conduit.flow.Flow, conduit.Input, conduit.Output]
 
 MORE_THAN_ARE_REMEMBERED = 1000
 """Conduit resumes by itself. A client that goes round so many servers meets each of them again
@@ -122,13 +125,16 @@ class Conduit:
         await reader_writer.bulk(ic, oc, count, size)
         await reader_writer.close(oc)
 
-    async def hold(self, place: Place, count: int) -> object:
+    async def hold(self, place: Place, count: int) -> list[_Flow]:
         clients, held = await self._to(place), []
         for _ in range(count):
             flow = await clients.connect()
             await reader_writer.one_message(flow[1], flow[2])
             held.append(flow)
         return held
+
+    async def talk(self, one: _Flow, count: int, size: int) -> None:
+        await reader_writer.ping_pong(one[1], one[2], count, size)
 
 
 PEER = Conduit(Stack(conduit.client.TLS, conduit.server.TLS))

@@ -97,6 +97,18 @@ class Peer(Protocol):
         ...
 
 
+class Talkative(Peer, Protocol):
+    """A peer whose held connections can be made to talk: those of whom growth is measured."""
+
+    async def hold(self, place: Place, count: int) -> list[Any]:
+        """As every peer; a list of the connections."""
+        ...
+
+    async def talk(self, one: Any, count: int, size: int) -> None:
+        """Over one of them, `count` times: send `size` bytes, wait for all of them."""
+        ...
+
+
 class Runtime(Protocol):
     """What makes a peer's coroutines run."""
 

@@ -149,5 +149,7 @@ def _shared(options: ListenOptions) -> ListenOptions:
 
 def _key(message: dict[str, Any]) -> _Key:
     kind, where, addresses = message.get("want") or message["release"]
-    place = tuple(where) if isinstance(where, list) else where
-    return Wanted(kind, place, tuple(addresses)), message["number"]
+    if kind == "vsock":
+        cid, port = where
+        where = int(cid), int(port)
+    return Wanted(kind, where, tuple(addresses)), message["number"]

@@ -16,14 +16,8 @@ from typing import Any
 
 from ._run import run_and_tell
 from .transports import lent
+from .transports.lender import Lender
 from .transports.turns import Turns
-
-COMMAND = (
-    "import sys; sys.path[:] = sys.argv.pop().split('\\n'); "
-    "from conduit._worker import work; work(*map(int, sys.argv[1:]))"
-)
-"""What a new interpreter is told; its arguments are those of `work`, and the search path."""
-
 
 def work(line: int, lifeline: int, counts: int, mine: int, count: int) -> None:
     """Do what the parent says, and end with the process.
@@ -40,11 +34,11 @@ def work(line: int, lifeline: int, counts: int, mine: int, count: int) -> None:
         sys.argv[:] = order["arguments"]
         # As of sd_listen_fds(3): what was handed to the parent is for each of us.
         os.environ.update({name: str(os.getpid()) for name in order["for me"]})
-        lent.lender = lent.Lender(sock, Turns(counts, mine, count))
+        lent.lender = Lender(sock, Turns(counts, mine, count))
         _run(order["main"], lent.lender)
 
 
-def _run(target: str, lender: lent.Lender) -> None:
+def _run(target: str, lender: Lender) -> None:
     try:
         main = _find(target)
         lender.tell({"imported": True})

@@ -12,7 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from ._worker import COMMAND
+# What a new interpreter is told; its arguments are those of `work`, and the search path.
+_COMMAND = (
+    "import sys; sys.path[:] = sys.argv.pop().split('\\n'); "
+    "from conduit._worker import work; work(*map(int, sys.argv[1:]))"
+)
 
 # A worker that has run for so long works, though it may never listen.
 _SECONDS_TO_SETTLE = 10.0
@@ -66,7 +70,7 @@ class WorkerProcess:
                     sys.executable,
                     *cast("Any", subprocess)._args_from_interpreter_flags(),
                     "-c",
-                    COMMAND,
+                    _COMMAND,
                     *map(str, (*passed, number, count)),
                     "\n".join(map(os.path.abspath, sys.path)),
                 ],
