@@ -19,6 +19,7 @@ from .transports import lent
 from .transports.lender import Lender
 from .transports.turns import Turns
 
+
 def work(line: int, lifeline: int, counts: int, mine: int, count: int) -> None:
     """Do what the parent says, and end with the process.
 
