@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from conduit._hostnames import ascii_host, is_ip
+from conduit._hostnames import ascii_host, certified_name, is_ip, srv_domain
 from conduit.errors import AddressError
 from tests.text.addresses import names
 
@@ -111,3 +111,24 @@ def test_package_for_other_letters_is_imported_for_them_alone():
         "assert 'idna' not in sys.modules; ascii_host('ü.example'); assert 'idna' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [
+        ("_postgresql._tcp.example", "example"),
+        ("_db._primary.service.consul", "service.consul"),
+        ("_a._b.c.", "c."),
+        ("_a._b", None),
+        ("_a._b.", None),
+        ("_a._b..c", None),
+        ("_._b.c", None),
+        ("_a._.c", None),
+        ("_a.b.c", None),
+        ("a._tcp.c", None),
+        ("", None),
+    ],
+)
+def test_domain_of_a_name_of_dns_srv(name, domain):
+    assert srv_domain(name) == domain
+    assert certified_name(name) == (domain or name)

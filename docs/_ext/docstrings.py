@@ -12,9 +12,10 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 # Where an argument may begin: with a paragraph, or after the end of a sentence.
 _ARGUMENT = re.compile(r"(?:^|(?<=[.:;)\]\"`] ))(?P<names>\w+(?:(?:, | and )`?\w+`?)*): ")
@@ -65,11 +66,10 @@ def _language(block: list[str]) -> str:
 
 def _as_it_stands(text: str) -> str:
     """The text in which a star is a star, and a word in double quotes is code."""
-    parts = text.split("`")
-    parts[::2] = [
-        re.sub(r'"[^"\s]+"', r"``\g<0>``", part.replace("*", r"\*")) for part in parts[::2]
-    ]
-    return "`".join(parts)
+    parts = re.split(r"(`[^`]*`+|\"[^\"\s]+\")", text)
+    parts[1::2] = [f"``{part}``" if part[0] == '"' else part for part in parts[1::2]]
+    parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+    return "".join(parts)
 
 
 def _is_list(block: list[str]) -> bool:

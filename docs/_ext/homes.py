@@ -89,6 +89,8 @@ def unions() -> dict[str, str]:
 def _shorten(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
+    if getattr(obj, "_is_protocol", False):
+        return "", None  # Nobody makes one.
     for union, short in unions().items():
         args = args.replace(union, short) if args else args
         result = result.replace(union, short) if result else result

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakSet
 
 from ._notify import notifier
 from ._server import running_servers
@@ -16,6 +17,13 @@ from ._server import running_servers
 T = TypeVar("T")
 
 _SIGNALS = ("SIGINT", "SIGTERM")
+
+_hearing: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+
+def hears_signals() -> bool:
+    """Whether `run` runs the running loop, and turns signals into a stop of its servers."""
+    return asyncio.get_running_loop() in _hearing
 
 
 def run(main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -100,9 +108,12 @@ class _Main(Generic[T]):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
                 handled.append(signal.SIGHUP)
+        if handled:
+            _hearing.add(loop)
         try:
             yield
         finally:
+            _hearing.discard(loop)
             for number in handled:
                 loop.remove_signal_handler(number)
 

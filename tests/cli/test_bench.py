@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.running import serving, terminal
+from tests.cli.sockets import upstream
 
 ECHO = ("serve", "tcp://127.0.0.1:0", "--echo")
 
@@ -103,6 +104,13 @@ def test_server_that_does_not_echo(answer, complaint):
     assert status == 1
     [what] = found["failures"]
     assert complaint in what
+
+
+def test_time_that_ends_before_anybody_answers_is_no_success():
+    with upstream() as (address, _):
+        silent = address.replace("tcp:", "tls:") + "?hostname=localhost"
+        status, found = measured("--seconds", "0.1", silent)
+    assert (status, found["connections"], found["failures"]) == (1, 0, {})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

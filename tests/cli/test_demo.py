@@ -451,4 +451,4 @@ def test_full_disk_is_one_line():
             timeout=20,
         )
     assert result.returncode == 1
-    assert result.stderr == "conduit: OSError: [Errno 28] No space left on device\n"
+    assert result.stderr == "conduit: No space left on device\n"

@@ -161,11 +161,14 @@ def test_resolve_in_a_terminal(program):
         assert screen.status() == 0
 
 
-def test_cert_and_completion_in_a_terminal(program, tmp_path):
+def test_cert_units_and_completion_in_a_terminal(program, tmp_path):
     with terminal(program("tmux"), columns=60) as screen:
         screen.run("cert", "--dir", str(tmp_path), "localhost")
         screen.wait_for("certificate: ")
         screen.wait_for("for development only")
+        assert screen.status() == 0
+        screen.run("systemd-unit", "unix:/run/app", "--exec", "true {}")
+        screen.wait_for("WantedBy=multi-user.target")
         assert screen.status() == 0
         screen.run("completion", "bash")
         screen.wait_for("_CONDUIT_COMPLETE")
@@ -198,6 +201,17 @@ def test_cert_never_replaces_an_authority(tmp_path):
     assert result.returncode == 1
     assert "ca.crt" in result.stderr
     assert (tmp_path / "ca.key").read_text() == "mine"
+
+
+def test_cert_says_what_is_wrong_with_its_directory(tmp_path):
+    for name in ("ca.crt", "ca.key"):
+        (tmp_path / name).write_text("no PEM")
+    result = run_here("cert", "--dir", str(tmp_path), "localhost")
+    assert result.returncode == 1
+    assert "are no authority in PEM" in result.stderr
+    result = run_here("cert", "--dir", "/proc", "localhost")  # where even root makes no files
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "conduit cert: /proc/ca.crt: No such file or directory\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

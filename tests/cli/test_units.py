@@ -72,6 +72,60 @@ def test_words_come_through_as_they_are(arguments):
         assert len(lone[0]) % 2 == 0, "systemd would put something in its place"
 
 
+def test_systemd_itself_takes_the_words_apart_so(program, tmp_path):
+    """It tells in its debug log what it has read; of odd words a few hundred at once."""
+    odd = ("%", "$", '"', "'", "\\", ";", " ", "{", "}", "#", "-", "@", "n", "x41", "é", "~", "")
+    commands = [[left + right, middle] for left in odd for right in odd for middle in ("", "%h $x")]
+    lines = [command_line(["/bin/true", *words], "systemd:app") for words in commands]
+    unit = tmp_path / "app.service"
+    unit.write_text(
+        "\n".join(["[Service]", "Type=oneshot", *(f"ExecStart={one}" for one in lines)])
+    )
+    checked = subprocess.run(
+        [program("systemd-analyze"), "verify", str(unit)],
+        env=os.environ | {"SYSTEMD_LOG_LEVEL": "debug"},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    read = re.findall(r"^\s*Command Line: (.*)$", checked.stdout + checked.stderr, re.MULTILINE)
+    assert len(read) == len(commands)
+    for line, words in zip(read, commands, strict=True):
+        there = [
+            re.sub(r"\\(.)", r"\1", quoted) if quoted or not plain else plain
+            for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+        ]
+        expected = ["/bin/true", *(word.replace("{}", "systemd:app") for word in words)]
+        # Variables are put in later.
+        assert [word.replace("$$", "$") for word in there] == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "unix:/run/a%0aListenStream=23",
+        "unix:/run/a%20",
+        "unix:/run/a%5c",
+        "unix:/run/%FF",
+        "unix:@a%0ab",
+        "tls://*:443?crt=/a%0aExecStart=/bin/evil&key=/b",
+    ],
+)
+def test_no_address_adds_a_line_to_a_unit(capsys, address):
+    assert main(["systemd-unit", address, "--exec", "true {}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no unit can hold such a path" in err
+
+
+def test_options_with_odd_characters_stay_one_word(capsys):
+    made = units(capsys, f'tls://*:443?{TLS}&alpn=a\'b;"$x"&ca=/CREDENTIALS/x')
+    [line] = values(made["app.service"], "ExecStart")
+    address = taken_apart(line.replace("%d", "/creds"))[1]
+    assert address.startswith("tls+systemd:app?crt=/creds/app.crt&key=/creds/app.key&")
+    options = read_server(address).options
+    assert options.alpn == ('a\'b;"$x"',)
+    assert options.ca == ("/CREDENTIALS/x",)
+
+
 @pytest.mark.parametrize(
     ("address", "listen", "family"),
     [

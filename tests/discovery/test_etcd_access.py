@@ -1,5 +1,7 @@
 """TLS and logins of etcd: what is refused before anything is connected to, and what is shown."""
 
+from typing import Any
+
 import pytest
 
 import conduit
@@ -44,7 +46,7 @@ def test_login_is_a_user_and_a_password(login):
 
 @pytest.mark.parametrize("member", ["10.0.0.1:2379", "etcd.example:2379", "[2001:db8::1]:2379"])
 def test_a_login_leaves_this_host_by_tls_alone(member):
-    login = {"user": "a", "password": lambda again: "hunter2"}
+    login: dict[str, Any] = {"user": "a", "password": lambda again: "hunter2"}
     with pytest.raises(AddressError, match="without TLS the password would go to ") as caught:
         Etcd([*MEMBERS, member], **login)
     assert member in str(caught.value)

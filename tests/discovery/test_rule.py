@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 
 import pytest
 
@@ -178,3 +179,46 @@ async def test_many_who_want_to_know_ask_once_and_silence_holds_up_nobody_twice(
     await answered.wait()
     assert await r.resolve_all(uri) == [TWO]
     assert len(source.asked) == 2
+
+
+# Names of DNS SRV in what is connected to ---------------------------------------------------------
+
+# The module; the package has a function of the same name.
+SYSTEM = sys.modules["conduit.resolver.system"]
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["resolver", "system"])
+async def test_second_proxy_of_a_name_is_taken_where_the_first_fails(given, monkeypatch):
+    async def proxy(f, ic, oc):
+        await ic.readuntil(b"\r\n\r\n")
+        await oc.write(OK + b"hello")
+
+    async with conduit.listen("tcp://127.0.0.1:0", proxy) as gone:
+        pass
+    async with conduit.listen("tcp://127.0.0.1:0", proxy) as srv:
+        source = Source(found(gone.endps[0], srv.endps[0]))
+        rule = Rule(source, pick="first")
+        # Without a resolver in the context it is the system that is asked for SRV records.
+        monkeypatch.setattr(SYSTEM, "_srv_rule", lambda: rule)
+        ctx = await conduit.init(resolver=resolver(source, pick="first") if given else None)
+        uri = "connect+tcp://_proxy._tcp.example?to=db.test:1"
+        async with conduit.connect(uri, ctx=ctx) as (f, ic, _):
+            assert await ic.read() == b"hello"
+            assert conduit.endp_of_flow(f) == endp.Host("db.test", 1)
+    assert source.asked == ["_proxy._tcp.example"]
+
+
+async def test_system_asks_for_srv_where_the_port_is_missing(monkeypatch):
+    source = Source(found(ONE, TWO))
+    monkeypatch.setattr(SYSTEM, "_srv_rule", lambda: Rule(source, pick="first"))
+    system = conduit.resolver.system()
+    for uri in ("tls://_pg._tcp.DB.example", "https://_pg._tcp.db.example"):
+        assert await system.resolve_all(uri) == [
+            endp.TLS("db.example", ONE),
+            endp.TLS("db.example", TWO),
+        ]
+    # With a port it is a host like any other, which is not there.
+    [unknown] = await system.resolve_all("tcp://_pg._tcp.invalid:1")
+    assert isinstance(unknown, endp.Unknown)
+    assert source.asked == ["_pg._tcp.db.example"] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import aiormq
@@ -44,11 +45,12 @@ async def test_messages_over(
     own = certificates.key()
     unix = server.UnixDomainSocket(socket_path)
     tls = server.TLSOver(unix, own.crt_file, own.key_file, own.password)
-    mode, target = {
+    ways: dict[str, tuple[Any, str]] = {
         "tcp": (LOCAL, far),
         "unix": (unix, f"unix:{socket_path}"),
         "tls over unix": (tls, f"tls+unix:{socket_path}?hostname=localhost"),
-    }[kind]
+    }
+    mode, target = ways[kind]
     async with conduit.forward(mode, far):
         factory = ConduitTransportFactory(target, ctx=trusting)
         connection = await aiormq.connect(LOGIN, transport_factory=factory)

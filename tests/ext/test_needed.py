@@ -29,6 +29,7 @@ for name in sys.argv[1:]:
 
 def test_each_names_its_extra() -> None:
     assert {"aiohttp", "httpcore", "httpx", "hypercorn", "uvicorn", "websockets"} <= set(ADAPTERS)
+    assert {"aiormq", "anyio", "asyncssh", "redis"} <= set(ADAPTERS)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert set(ADAPTERS) <= set(project["optional-dependencies"])
     result = subprocess.run(

@@ -119,8 +119,8 @@ def sshd_running(find: Find) -> Iterator[SSHD]:
     """An OpenSSH server, for the user who runs the tests, while the block lasts."""
     with tempfile.TemporaryDirectory(prefix="conduit-") as home, port_of_its_own() as port:
         for name in ("host", "user"):
-            command = find("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", f"{home}/{name}"
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+            make = find("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", f"{home}/{name}"
+            subprocess.run(make, check=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # else it refuses to start
         options = {

@@ -155,13 +155,11 @@ def test_time_is_in_proportion_to_the_text(name):
     assert large < 16 * small + 0.01
 
 
-@pytest.mark.alone
 def test_a_million_lists_are_no_deeper_than_one():
     with pytest.raises(SexpError, match="nor are 999999 around it"):
         sexp.of_string("(" * 1_000_000)
 
 
-@pytest.mark.alone
 def test_a_large_atom_is_an_atom():
     with pytest.raises(SexpError, match="line 1, column 1: this list is not closed"):
-        sexp.of_string("(" + "a" * 100_000_000)
+        sexp.of_string("(" + "a" * 20_000_000)

@@ -20,16 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     and the signal's number when one ended it. Never raises for what a user may do.
     """
     name = "conduit"
+    _open_what_is_closed()
     try:
         from .arguments import parse
 
         args = sys.argv[1:] if argv is None else list(argv)
         command = parse(args)
         if isinstance(command, int):
-            return command
-        if args[0] != "demo":
-            name = f"conduit {args[0]}"
-        status = command()
+            status = command
+        else:
+            if args[0] != "demo":
+                name = f"conduit {args[0]}"
+            status = command()
         sys.stdout.flush()  # so that a pipe that has gone is noticed here
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -42,10 +44,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         import logging
 
+        from .terminal import complain
+
         logging.getLogger("conduit").debug("the command failed", exc_info=True)
-        print(f"{name}: {_said(error)}", file=sys.stderr)
+        complain(f"{name}: {_said(error)}")
         return 1
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Let standard streams that were closed (`>&-`) lead nowhere.
+
+    Their descriptors would be given to sockets and the like, and uvloop aborts the process when it
+    closes such a one.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            if os.open(os.devnull, os.O_RDWR) != fd:  # pragma: no cover: it is the lowest free one
+                return
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _said(error: Exception) -> str:
@@ -54,4 +76,7 @@ def _said(error: Exception) -> str:
 
     if isinstance(error, ConduitError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        about = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{about}{error.strerror}"
     return f"{type(error).__name__}: {error}"

@@ -91,7 +91,7 @@ class Result:
     "conduit bench tcp://127.0.0.1:7000\n"
     "conduit bench --connections 500 --messages 0 tls://db.example:5432",
     statuses="0  every connection and every round trip succeeded\n"
-    "1  some failed; they are counted by what went wrong\n"
+    "1  some failed, counted by what went wrong; or none was made\n"
     "2  the arguments make no sense\n"
     "Ctrl-C and SIGTERM end it, and what was measured until then is shown.",
 )
@@ -162,7 +162,7 @@ def command(
 
         conduit.run(lambda: _run(result, address, settings, progressing))
         show(result)
-    return 1 if result.failures else 0
+    return 1 if result.failures or not result.connects.count else 0
 
 
 async def _run(

@@ -99,10 +99,16 @@ def _authority(directory: str, until: datetime) -> tuple[Certificate, PrivateKey
 
     crt, key = (os.path.join(directory, name) for name in ("ca.crt", "ca.key"))
     if os.path.exists(crt) or os.path.exists(key):
-        with open(crt, "rb") as file:
-            certificate = load_pem_x509_certificate(file.read())
-        with open(key, "rb") as file:
-            loaded = load_pem_private_key(file.read(), None)
+        with open(crt, "rb") as crt_file, open(key, "rb") as key_file:
+            pems = crt_file.read(), key_file.read()
+        try:
+            certificate = load_pem_x509_certificate(pems[0])
+            loaded = load_pem_private_key(pems[1], None)
+        except (ValueError, TypeError):  # the latter for a key that is encrypted
+            raise OSError(
+                f"{crt} and {key} are no authority in PEM with a plain key: remove both, or choose "
+                "another --dir"
+            ) from None
         if loaded.public_key() != certificate.public_key() or not isinstance(
             loaded, x509.PrivateKey
         ):

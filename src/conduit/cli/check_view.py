@@ -64,7 +64,7 @@ def _chain(chain: list[dict[str, Any]]) -> Tree:
     at = tree
     for certificate in reversed(chain):
         head, *lines = certificate_lines(certificate)
-        text = "\n".join([head, *lines])
+        text = "\n".join(map(printable, [head, *lines]))
         late = certificate.get("days_left", 0) < 0
-        at = at.add(Text(printable(text), style="red" if late else "", overflow="fold"))
+        at = at.add(Text(text, style="red" if late else "", overflow="fold"))
     return tree

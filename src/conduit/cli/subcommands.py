@@ -9,6 +9,8 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from .terminal import complain
+
 if TYPE_CHECKING:
     import click
 
@@ -50,7 +52,7 @@ def load(name: str, args: Sequence[str]) -> Callable[[], int] | int:
     try:
         import click
     except ImportError:
-        print(f"conduit {name}: {_HINT}", file=sys.stderr)
+        complain(f"conduit {name}: {_HINT}")
         return 1
     _tolerate_narrow_encodings()
     command = command_of(name)
@@ -104,7 +106,7 @@ def _invoke(context: click.Context, shown: str) -> int:
 def _refuse(shown: str, error: click.ClickException) -> int:
     """Say in one line what makes no sense."""
     message = " ".join(error.format_message().split()).rstrip(".")
-    print(f"{shown}: {message} (see {shown} --help)", file=sys.stderr)
+    complain(f"{shown}: {message} (see {shown} --help)")
     return _WRONG
 
 

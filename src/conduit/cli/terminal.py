@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,31 +16,32 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def say(line: str, stream: TextIO | None = None) -> None:
-    """Print a line at once. stream: by default standard output."""
-    print(printable(line), file=stream or sys.stdout, flush=True)
+def say(text: str) -> None:
+    """Print one line, or several, at once."""
+    print("\n".join(map(printable, text.split("\n"))), flush=True)
 
 
 def complain(line: str) -> None:
     """Print a line on standard error; nobody is told if nobody reads it."""
     try:
-        say(line, sys.stderr)
+        print(printable(line), file=sys.stderr, flush=True)
     except OSError:
         pass
 
 
 def say_json(value: dict[str, Any]) -> None:
     """Print one JSON object in one line, at once."""
+    import json  # errors are told by this module, too, at the start of a command
+
     print(json.dumps(value), flush=True)
 
 
 def printable(text: str) -> str:
-    """The text without control characters but line ends: what peers say may hold any."""
+    """The text in one line and without control characters: what peers say may hold any."""
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii")
-        for one in text
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
     )
 
 

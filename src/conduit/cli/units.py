@@ -16,7 +16,10 @@ ADDRESS = "{}"
 """What stands for the address in the words of a command."""
 
 _DIRECTORY = "/CREDENTIALS"
-"""Stands for the directory of credentials, until `%` is escaped."""
+"""Stands for the directory of credentials in a text, as long as that is one."""
+
+_CREDENTIALS = "\0"
+"""Stands for it from then on, until it is written: no word and no path holds a NUL."""
 
 _OF_THE_UNIT = ("backlog", "unix_mode", "reuse_port")
 _OF_THE_KEY = ("crt", "key", "password_env", "password_file")
@@ -25,7 +28,7 @@ _STACKS: dict[type, str] = {server.TLSNative: "native", server.OpenSSL: "openssl
 
 _NOT_IN_A_PROGRAM = frozenset("$\\\"'")
 
-_PLAIN = re.compile(r"(?:[A-Za-z0-9_./:=,+@?&{}^~-]|%%|\$\$)+")
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_./:=,+@?&{}^~-]|%%|\$\$|\0)+")
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\", '"': r"\""}
 
 
@@ -103,7 +106,7 @@ def _sockets_of(name: str, mode: Mode, text: str) -> Sockets:
         for option in text.partition("?")[2].split("&")
         if option and option.partition("=")[0] not in (*_OF_THE_UNIT, *_OF_THE_KEY)
     ]
-    address = to_text(served)
+    address = to_text(served).replace(_DIRECTORY, _CREDENTIALS)
     if options and not text.startswith("("):
         address += ("&" if "?" in address else "?") + "&".join(options)
     return Sockets(
@@ -141,7 +144,7 @@ def _listen(where: server.Mode, mode: Mode) -> tuple[str, str]:
     if isinstance(where, server.UnixDomainSocket):
         if where.file[:1] not in ("/", "@"):
             raise AddressError(f"{mode.where}: systemd needs the whole path")
-        return _specifiers(where.file), "AF_UNIX"
+        return _line(where.file), "AF_UNIX"
     if isinstance(where, server.Vsock):
         port = _fixed(where.port, 2**32 - 1, mode)
         return f"vsock:{'' if where.cid == ANY_CID else where.cid}:{port}", "AF_VSOCK"
@@ -224,7 +227,7 @@ def service_unit(service: Service, sockets: Sockets) -> str:
         "LimitNOFILE=65536",
     ]
     for credential, path in sockets.credentials.items():
-        lines.append(f"LoadCredential={credential}:{_specifiers(path)}")
+        lines.append(f"LoadCredential={credential}:{_line(path)}")
     if sockets.stack is not None:
         lines.append(f"Environment=CONDUIT_TLS={sockets.stack}")
     lines += [
@@ -263,26 +266,20 @@ def command_line(words: Sequence[str], address: str) -> str:
     """
     if not words[0].isprintable() or set(words[0]) & _NOT_IN_A_PROGRAM:
         raise AddressError(f"{words[0]!r}: systemd takes no program of such a name")
-    shown = _specifiers(address).replace(_DIRECTORY, "%d")
     program, *arguments = words
-    return " ".join(
-        [
-            quoted(_specifiers(program)),
-            *(
-                quoted(_escaped(one)).replace(ADDRESS, shown.replace("$", "$$"))
-                for one in arguments
-            ),
-        ]
-    )
+    told = [_escaped(one.replace(ADDRESS, address)) for one in arguments]
+    return " ".join(map(quoted, [_specifiers(program), *told]))
 
 
 def quoted(word: str) -> str:
     """The word as it is written among others in a unit. Raises AddressError if it cannot be."""
     if _PLAIN.fullmatch(word):
-        return word
+        return word.replace(_CREDENTIALS, "%d")
     written: list[str] = []
     for one in word:
-        if one in _ESCAPES:
+        if one == _CREDENTIALS:
+            written.append("%d")
+        elif one in _ESCAPES:
             written.append(_ESCAPES[one])
         elif one < " " or one == "\x7f":
             written.append(f"\\x{ord(one):02x}")
@@ -296,6 +293,16 @@ def quoted(word: str) -> str:
 def _specifiers(text: str) -> str:
     """Without a meaning for systemd.unit(5), which replaces %n and the like."""
     return text.replace("%", "%%")
+
+
+def _line(path: str) -> str:
+    """A path as it stands alone behind a `=`, where nothing can be quoted.
+
+    Raises AddressError for one that would not be read as it is.
+    """
+    if not path.isprintable() or path != path.strip() or path.endswith("\\"):
+        raise AddressError(f"{path!r}: no unit can hold such a path")
+    return _specifiers(path)
 
 
 def _escaped(word: str) -> str:

@@ -122,7 +122,7 @@ class ConduitListener:
         session_factory: Callable[[str, int], asyncio.BaseProtocol],
         listen_host: str,
         listen_port: int,
-    ) -> asyncio.AbstractServer:
+    ) -> _Accepting:
         """Listen; called by AsyncSSH.
 
         session_factory: makes the SSH side of a connection. listen_host, listen_port: what it was
@@ -143,7 +143,7 @@ class ConduitListener:
         """Do nothing, as `close`."""
 
 
-class _Accepting(asyncio.AbstractServer):
+class _Accepting:
     """A server of ours as AsyncSSH's acceptor wants one."""
 
     def __init__(self, running: Server) -> None:
@@ -151,10 +151,12 @@ class _Accepting(asyncio.AbstractServer):
         self._stopping: asyncio.Task[None] | None = None
 
     def close(self) -> None:
+        """Listen no more; connections have their time."""
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._running.stop())
 
     async def wait_closed(self) -> None:
+        """Wait until the connections have ended, too."""
         await self._running.wait_stopped()
 
     def get_addresses(self) -> list[tuple[Any, ...]]:

@@ -43,12 +43,15 @@ class ConduitConnection(AbstractConnection):
     def __init__(self, *, target: Target, ctx: Context | None = None, **options: Any) -> None:
         self._conduit_target = target
         self._conduit_ctx = ctx or default_ctx()
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
         given = self.socket_connect_timeout
         seconds = given if "socket_connect_timeout" in options else left_out(given)
         self._conduit_asked = to_client(target, self._conduit_ctx, seconds)
 
-    def repr_pieces(self) -> Iterable[tuple[str, str | int]]:
+    # What it overrides has no annotation.
+    def repr_pieces(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+    ) -> Iterable[tuple[str, str | int]]:
         """What a repr shows of it."""
         pieces = [("target", str(self._conduit_asked)), ("db", self.db)]
         return [*pieces, ("client_name", self.client_name)] if self.client_name else pieces

@@ -9,12 +9,14 @@ Needs uvicorn: `pip install "conduit-net[uvicorn]"`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Unpack, cast
 
 from .. import endp
+from .._run import hears_signals
 from .._server import Server
 from ._http_server import ListenOptions, Mode, begin, serving
 from ._needed import needs
@@ -35,9 +37,10 @@ class ConduitServer(uvicorn.Server):
     the text of one. options: `ctx`, `on_exn`, `handshake_timeout`, `idle_timeout`, `max_active`,
     `client_auth`, `unix_mode`, `reuse_port`, `certificates`, `reload_interval` of `conduit.listen`.
 
-    `serve()` runs it and `should_exit` ends it, as they do of every `uvicorn.Server`. The scope has
-    "https" for TLS of ours; "client" is the address of the peer, of vsock its number, and None for
-    a Unix socket; "server" is a path and None for that.
+    `serve()` runs it and `should_exit` ends it, as they do of every `uvicorn.Server`; so do its
+    signals, or `conduit.run` by the same ones. The scope has "https" for TLS of ours; "client" is
+    the address of the peer, of vsock its number, and None for a Unix socket; "server" is a path and
+    None for that.
 
     When it ends, clients who are in the queue already are still served, requests are completed
     within `timeout_graceful_shutdown`, and what is left is cancelled.
@@ -68,6 +71,15 @@ class ConduitServer(uvicorn.Server):
     def endps(self) -> tuple[endp.Endp, ...]:
         """How to reach it, with the real port; nothing before it has started."""
         return () if self._listening is None else self._listening.endps
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Hear of signals, as uvicorn does; under `conduit.run` leave that to it."""
+        if hears_signals():
+            yield
+        else:
+            with super().capture_signals():
+                yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and listen.
