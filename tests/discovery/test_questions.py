@@ -95,4 +95,6 @@ def test_each_loop_asks_for_itself():
             return await questions.answer("a")
 
         assert asyncio.run(ask()).startswith("a ")
-    assert not questions._asked or not any(questions._asked.values())
+    assert questions is not None
+    assert questions is not None
+    assert not any(questions._asked.values())
