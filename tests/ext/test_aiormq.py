@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 from uuid import uuid4
 
@@ -74,6 +75,19 @@ async def test_without_a_target_it_is_that_of_the_url(broker: Broker, trusting, 
             await connection.close()
     with pytest.raises(aiormq.AMQPConnectionError, match="has no host"):
         await aiormq.connect(LOGIN, transport_factory=factory)
+
+
+@on_one_loop
+async def test_trust_that_would_not_be_followed_is_refused(socket_path: str) -> None:
+    factory = ConduitTransportFactory(f"tls+unix:{socket_path}?hostname=localhost")
+    cases: tuple[tuple[str, dict[str, Any], str], ...] = (
+        (f"{LOGIN}?cafile=/x&no_verify_ssl=1", {}, "cafile, no_verify_ssl: "),
+        (LOGIN, {"context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "context=: "),
+    )
+    for url, options, said in cases:
+        connection = aiormq.Connection(url, transport_factory=factory, **options)
+        with pytest.raises(aiormq.AMQPConnectionError, match=f"^{said}.*give .* a ctx="):
+            await connection.connect()
 
 
 @on_one_loop

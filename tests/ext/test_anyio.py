@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +30,7 @@ from conduit.ext.anyio import (
     create_listener,
 )
 from conduit.testing import Memory
+from tests.child_program import LOOPS, ChildProgram
 from tests.peers.tls_server import on_one_loop
 
 KINDS = ["tcp", "unix", "tls"]
@@ -192,8 +195,6 @@ async def test_a_flow_that_breaks_is_told(kind, certificates, socket_path) -> No
         if kind == "tls":
             # The connection below ends without TLS's goodbye.
             below = far.extra(SocketAttribute.raw_socket)
-            import socket
-
             with socket.socket(fileno=os.dup(below.fileno())) as sock:
                 sock.shutdown(socket.SHUT_WR)
         else:
@@ -416,6 +417,39 @@ async def test_an_error_of_a_handler_ends_its_task_group(socket_path: str) -> No
             with pytest.raises(ExceptionGroup) as caught:
                 await listener.serve(fail)
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_signal_ends_serving_in_order(loop, socket_path: str) -> None:
+    program = """
+        import sys
+        import conduit
+        from conduit.ext.anyio import create_listener
+
+        async def echo(stream):
+            async with stream:
+                async for piece in stream:
+                    await stream.send(piece)
+
+        async def main():
+            async with await create_listener("unix:" + sys.argv[1]) as listener:
+                print("ready")
+                await listener.serve(echo)
+            print("done")
+
+        conduit.run(main)
+    """
+    with ChildProgram(program, socket_path, loop=loop) as child:
+        assert child.line() == "ready"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(socket_path)
+            sock.sendall(b"hello")
+            assert sock.recv(5) == b"hello"
+            child.signal(signal.SIGTERM)
+            # Whom it has let in may go on.
+            sock.sendall(b"again")
+            assert sock.recv(5) == b"again"
+        assert child.end() == (0, "done\n", "")
 
 
 @on_one_loop

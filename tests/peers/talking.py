@@ -137,6 +137,10 @@ class Talking:
                 await self._more.wait()
         return await asyncio.to_thread(self._process.wait, SECONDS)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it, at once and without a word to its peers."""
         self._process.kill()

@@ -29,6 +29,9 @@ Target: TypeAlias = client.Client | endp.Endp | str
 
 _TIMEOUT: float | None = left_out(30.0)
 
+# What aiormq reads out of the query of a URL for its TLS.
+_OF_TLS = {"cafile", "capath", "cadata", "certfile", "keyfile", "no_verify_ssl"}
+
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
 
@@ -37,12 +40,12 @@ class ConduitTransportFactory(TransportFactory):
 
     target: where the broker is, as `conduit.connect` takes it (default: the host and the port of
     the URL, by TLS if it is "amqps"). Else the URL says only who logs in, and to which vhost. ctx:
-    settings of the connections, and whom TLS trusts (default: `default_ctx()`); what a URL says of
-    certificates (`cafile=` and the like) is aiormq's own and not looked at. timeout: seconds for
-    connecting (default: what the text of the target says, else 30).
+    settings of the connections, and whom TLS trusts (default: `default_ctx()`). timeout: seconds
+    for connecting (default: what the text of the target says, else 30).
 
     Raises AddressError for a target that cannot be. Connecting raises
-    `aiormq.AMQPConnectionError`, with our reason in it.
+    `aiormq.AMQPConnectionError`, with our reason in it; also when the URL (`cafile=` and the like)
+    or `context=` says whom aiormq's own TLS is to trust, which would not be followed here.
     """
 
     def __init__(
@@ -61,11 +64,12 @@ class ConduitTransportFactory(TransportFactory):
     async def create(
         self, url: URL, **kwargs: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect. url: the broker's. kwargs: of aiormq's own transports; not looked at.
+        """Connect. url: the broker's. kwargs: of aiormq's own transports.
 
         Returns our two channels, which stand where the two streams of asyncio stand.
         """
         try:
+            _refuse_other_trust(url, kwargs.get("ssl_context_provider"))
             where = _of_url(url) if self._target is None else self._target
             _, ic, oc = await connect(where, ctx=self._ctx, timeout=self._timeout)
         except (OSError, AddressError) as error:
@@ -80,3 +84,14 @@ def _of_url(url: URL) -> client.Client:
         )
     host = client.Host(url.host, url.port or _PORTS.get(url.scheme, 5672))
     return client.TLSOver(url.host, host) if url.scheme == "amqps" else host
+
+
+def _refuse_other_trust(url: URL, provider: object) -> None:
+    said = sorted(_OF_TLS & set(url.query))
+    if getattr(provider, "_ssl_context", None) is not None:
+        said.append("context=")
+    if said:
+        raise AddressError(
+            f"{', '.join(said)}: that is for aiormq's own TLS; give ConduitTransportFactory a ctx= "
+            "that says whom to trust (conduit.init)"
+        )

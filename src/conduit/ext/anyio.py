@@ -210,8 +210,8 @@ async def create_listener(mode: server.Mode | endp.Endp | str, **options: Any) -
         listener = await create_listener("unix:/run/app.sock", unix_mode=0o660)
         await listener.serve(handle)
 
-    mode: how to be reached, as `conduit.serve` takes it. options: those of `conduit.listen`, but
-    for `drain` and `timeout`.
+    mode: how to be reached, as `conduit.serve` takes it. options: those of `conduit.listen`; its
+    `drain` counts for a stop by a signal (`conduit.run`).
 
     Returns the listener, which the caller closes. Raises what `conduit.listen` raises;
     RuntimeError on another loop than asyncio's.
@@ -232,13 +232,16 @@ class FlowListener(Listener[FlowStream]):
 
     def __init__(self) -> None:
         self._closed = False
+        self._stopped = False
         self._served_by: Callable[[FlowStream], object] | None = None
         self._changed = asyncio.Event()
 
     async def start(self, mode: server.Mode | endp.Endp | str, options: Mapping[str, Any]) -> None:
         """Begin to listen; done by `create_listener`."""
-        self._running = await listen(mode, self._handle, drain=_FOR_EVER, **options).__aenter__()
+        self._running = await listen(mode, self._handle, **options).__aenter__()
         self._running.ends_by_itself = True
+        stopping = asyncio.ensure_future(self._running.wait_stopping())
+        stopping.add_done_callback(lambda _: self._stop())
 
     @property
     def endps(self) -> tuple[endp.Endp, ...]:
@@ -250,10 +253,10 @@ class FlowListener(Listener[FlowStream]):
     ) -> None:
         """Run `handler` for each client, in `task_group` or in one of its own, until cancelled.
 
-        Raises ClosedResourceError when the listener is closed, BusyResourceError while another
-        task serves.
+        It returns when a signal has stopped the server (`conduit.run`). Raises ClosedResourceError
+        when the listener is closed, BusyResourceError while another task serves.
         """
-        if self._closed:
+        if self._stopped:
             raise anyio.ClosedResourceError
         if self._served_by is not None:
             raise anyio.BusyResourceError("serving on")
@@ -264,18 +267,18 @@ class FlowListener(Listener[FlowStream]):
             self._served_by = lambda stream: group.start_soon(handler, stream)
             self._news()
             try:
-                while not self._closed:
-                    await self._changed.wait()
+                await self._until_stopped()
             finally:
                 self._served_by = None
-        raise anyio.ClosedResourceError
+        if self._closed:
+            raise anyio.ClosedResourceError
 
     async def aclose(self) -> None:
         """Listen no more. Connections go on."""
         if not self._closed:
             self._closed = True
-            self._news()
-            self._stopping = asyncio.ensure_future(self._running.stop())
+            self._stopping = asyncio.ensure_future(self._running.stop(drain=_FOR_EVER))
+            self._stop()
         await checkpoint()
 
     @property
@@ -295,7 +298,7 @@ class FlowListener(Listener[FlowStream]):
         return {FlowAttribute.endp: _always(where), **_names(local=local, remote=None)}
 
     async def _handle(self, f: flow.Flow, ic: Input, oc: Output) -> None:
-        while self._served_by is None and not self._closed:
+        while self._served_by is None and not self._stopped:
             await self._changed.wait()
         if self._served_by is None:
             return
@@ -308,6 +311,14 @@ class FlowListener(Listener[FlowStream]):
         # The flow would be closed when this returns.
         await wire.wait_closed()
         del dropped
+
+    async def _until_stopped(self) -> None:
+        while not self._stopped:
+            await self._changed.wait()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._news()
 
     def _news(self) -> None:
         before, self._changed = self._changed, asyncio.Event()
