@@ -50,8 +50,8 @@ class Etcd:
     and OSError for files of `trust` and `own_key` that cannot be used.
 
     Raises AddressError for a member or a login that cannot be, and for a login without TLS at any
-    member but of this host; TLSError for a `trust` that gRPC
-    cannot follow (fingerprints), and for an `own_key` without `trust`.
+    member but of this host; TLSError for a `trust` that gRPC cannot follow (fingerprints), and for
+    an `own_key` without `trust`.
     """
 
     def __init__(
