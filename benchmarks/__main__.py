@@ -31,7 +31,7 @@ from .variants import PEERS
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
-PLOT = HERE / "growth.svg"
+PLOT = HERE.parent / "docs" / "pictures" / "growth.svg"
 
 
 @dataclass(frozen=True, slots=True)

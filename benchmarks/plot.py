@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import rows
 from .rows import RateRow
@@ -16,7 +16,7 @@ Curves: TypeAlias = Mapping[str, Mapping[str, float]]
 """CPU microseconds for a message there and back, by row and by variant."""
 
 # Told apart also without their colours; all stand out from white and from black.
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     "conduit": {"color": "#d1495b", "marker": "o"},
     "streams": {"color": "#3a7ca5", "marker": "s"},
     "protocol": {"color": "#7a8b3c", "marker": "^"},
@@ -24,7 +24,7 @@ _STYLES = {
 _INK = "#7d7d7d"
 """Grey that can be read on white and on black: the picture has no background of its own."""
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.hashsalt": "conduit",
     "svg.fonttype": "path",
     "font.size": 10,

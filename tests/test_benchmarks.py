@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import certificates, rows
+from benchmarks import certificates, other_processes, report, rows
 from benchmarks.peers import tls_contexts
 from benchmarks.peers.interface import TLS_KINDS, Kind, WrongHandshake
 from benchmarks.ratios import (
@@ -185,3 +185,35 @@ def test_conduit_and_streams_do_the_work_with_each_other(server, client, tmp_pat
                 assert done["operations"] == count
                 assert done["cpu"] > 0
             worker.ask(do="close")
+
+
+# Growth, and other processes ----------------------------------------------------------------------
+
+
+def test_growth_is_compared_with_two_peers_and_a_quick_run_has_some_of_it():
+    [panel] = rows.growth_panels("conduit")
+    assert [comparison.column for comparison in panel.comparisons] == ["streams", "protocol"]
+    assert set(rows.BRIEF_GROWTH) < {row.name for row in rows.GROWTH_ROWS}
+    assert all(len(row.title) <= LABEL_WIDTH for row in rows.GROWTH_ROWS)
+
+
+@pytest.mark.parametrize("peer", ["conduit", "streams", "protocol"])
+def test_held_connections_talk_round_after_round(peer, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(rows.__file__).parents[1])
+    with WorkerProcess(Variant.both(peer, "uvloop"), None, tmp_path) as worker:
+        worker.open("tcp")
+        for size in (64, 300_000):
+            done = worker.ask(do="round", work="crowd", count=12, size=size, at_once=4)
+            assert done["operations"] == 12
+
+
+@pytest.mark.parametrize("row", other_processes.NAMES)
+def test_programs_are_measured_from_outside(row, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(rows.__file__).parents[1])
+    monkeypatch.setattr(other_processes, "TRANSFER", 4 * other_processes.MEBIBYTE)
+    monkeypatch.setattr(other_processes, "OPERATIONS", {"connect": 200, "ping-pong": 400})
+    result = other_processes.measure(row, 2, tmp_path, None, print)
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in result.costs.values())
+    found = report.Findings(costs=[result])
+    assert {ratio.theirs for ratio in found.ratios()} == set(result.costs) - {result.ours}
+    assert result.title in found.tables() or len(result.costs) == 1

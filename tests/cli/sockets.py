@@ -1,6 +1,7 @@
 """Sockets that stand for clients and servers of a command."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -39,3 +40,16 @@ def reset(sock: socket.socket) -> None:
     """Close it as if its program had been killed with bytes unread."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
+
+
+def sees_its_end(port: int, words: bytes | None = None) -> None:
+    """A client that says something, and is cut off, which it may see at any point."""
+    try:
+        with connected(port) as sock:
+            if words is not None:
+                sock.sendall(words)
+                sock.shutdown(socket.SHUT_WR)
+            until_end(sock)
+    except OSError as error:
+        if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+            raise

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from conduit import endp
 from conduit.cli import main
 from conduit.cli.subcommands import SUBCOMMANDS
 from tests.cli.command import run, run_here
@@ -139,6 +140,24 @@ def test_resolve_shows_the_way():
     tree = json.loads(result.stdout)
     assert tree["step"] == "tls://localhost:1"
     assert tree["below"][0]["below"][0]["step"] == "name localhost"
+
+
+def test_resolve_follows_dns_srv(monkeypatch):
+    async def found(service, uri):
+        assert uri.host == "_pg._tcp.db.example"
+        return [endp.TCP("192.0.2.1", 5432), endp.TCP("192.0.2.2", 5433)]
+
+    system = sys.modules["conduit.resolver.system"]
+    monkeypatch.setattr(system, "_srv_rule", lambda: found)
+    result = run_here("resolve", "tls://_pg._tcp.db.example")
+    assert (result.returncode, result.stderr) == (0, "")
+    for text in (
+        "TLS, for db.example",
+        "DNS SRV: _pg._tcp.db.example",
+        "client.TCP('192.0.2.1', 5432)",
+        "client.TCP('192.0.2.2', 5433)",
+    ):
+        assert text in result.stdout
 
 
 def test_resolve_of_what_leads_nowhere():

@@ -96,4 +96,5 @@ def test_each_loop_asks_for_itself():
 
         assert asyncio.run(ask()).startswith("a ")
     assert questions is not None
-    assert not questions._asked or not any(questions._asked.values())
+    assert questions is not None
+    assert not any(questions._asked.values())

@@ -112,3 +112,23 @@ async def test_socket_options_are_set_on_tcp_and_not_elsewhere(socket_path: str)
                 sock = stream.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
         assert (await web.get("http://unix.example/x")).text == "GET /x\n"
+
+
+async def test_requests_that_are_cancelled_at_any_moment_leave_nothing(
+    certificates: Certificates,
+) -> None:
+    key = certificates.key()
+    ctx = await conduit.init(tls_authenticator=trust.ca(certificates.trusted))
+    mode = server.TLS(key.crt_file, key.key_file, None, 0)
+    async with conduit.listen(mode, http, on_exn=lambda _: None) as srv:
+        url = f"https://localhost:{port_of(srv)}/big"
+        transport = ConduitTransport(ctx=ctx, limits=httpx.Limits(max_connections=5))
+        async with httpx.AsyncClient(transport=transport) as web:
+            for turns in range(0, 120, 3):
+                task = asyncio.ensure_future(web.get(url))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            # The pool is not used up by those.
+            assert (await web.get(url)).content == BIG

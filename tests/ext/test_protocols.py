@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import conduit
 from conduit import server, trust
@@ -455,3 +457,96 @@ async def test_the_loops_own_tls_can_be_put_over_it(
         assert protocol.received == b"go aheadhello"
         secure.close()
         await protocol.until(lambda: protocol.told[-1][0] == "lost")
+
+
+class Watchful(Recorder):
+    """Holds the transport to what asyncio promises a protocol."""
+
+    def data_received(self, data: bytes) -> None:
+        assert data
+        assert self.told[0] == "made"
+        assert self.transport.is_reading() or self.transport.is_closing()
+        assert "eof" not in self.told
+        assert self.told[-1] != LOST
+        super().data_received(data)
+
+    def eof_received(self) -> bool:
+        assert "eof" not in self.told
+        return super().eof_received()
+
+    def pause_writing(self) -> None:
+        assert [one for one in self.told if one in ("pause", "resume")][-1:] != ["pause"]
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        assert [one for one in self.told if one in ("pause", "resume")][-1:] == ["pause"]
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert LOST not in self.told
+        super().connection_lost(exc)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["say", "hear", "write"]), st.integers(1, 200_000)),
+        st.tuples(st.sampled_from(["pause", "resume", "turn", "attach"]), st.integers(0, 3)),
+    ),
+    max_size=25,
+)
+
+
+@given(steps=STEPS, ended=st.sampled_from(["near", "far", "both"]))
+def test_whatever_happens_nothing_is_lost_or_told_twice(
+    steps: list[tuple[str, int]], ended: str
+) -> None:
+    async def limited() -> None:
+        # Not by the test's own limit, after which other steps would be tried.
+        async with asyncio.timeout(10):
+            await _go_through(steps, ended)
+
+    asyncio.run(limited())
+
+
+async def _go_through(steps: list[tuple[str, int]], ended: str) -> None:
+    near, far = memory_pair()
+    protocol = Watchful(keep_open=True)
+    transport: FlowTransport | None = None
+    said, written, heard = b"", b"", b""
+    for what, size in [*steps, ("attach", 0), ("resume", 0)]:
+        match what:
+            case "say":
+                far.oc.write(noise(size, len(said)))
+                said += noise(size, len(said))
+            case "hear":
+                if len(heard) < len(written):
+                    heard += await far.ic.read(size)
+            case "turn":
+                for _ in range(size):
+                    await asyncio.sleep(0)
+            case "attach" if transport is None:
+                transport = over(near, protocol)
+            case "write" if transport is not None:
+                transport.write(noise(size, len(written)))
+                written += noise(size, len(written))
+            case "pause" if transport is not None:
+                transport.pause_reading()
+            case "resume" if transport is not None:
+                transport.resume_reading()
+            case _:
+                pass
+    assert transport is not None
+    if ended != "far":
+        transport.write_eof()
+        heard += await far.ic.read()
+        assert heard == written
+    if ended != "near":
+        far.oc.write_eof()
+        await protocol.until_told("eof")
+    await protocol.until_received(len(said))
+    assert protocol.received == said
+    far.oc.close()
+    transport.close()
+    await protocol.until_told(LOST)
+    assert protocol.told[-1] == LOST
+    await far.oc.wait_closed()

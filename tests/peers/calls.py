@@ -10,11 +10,12 @@ A_HUNDREDTH = 0.01
 class Calls:
     """Calls to a peer that sends back a line.
 
-    target: of `connect`. limit: seconds for one try. made: the calls so far. retried: those that a
+    target: of `connect`. limit: seconds for one try. at_once: how many may be under way; then the
+    next waits, so that a slow machine makes fewer. made: the calls so far. retried: those that a
     second try saved. failed: why others failed. slowest: seconds that one took, with all its tries.
     """
 
-    def __init__(self, ctx, target, limit=5.0):
+    def __init__(self, ctx, target, limit=5.0, at_once=1000):
         self._ctx = ctx
         self._target = target
         self._limit = limit
@@ -24,6 +25,7 @@ class Calls:
         self.slowest = 0.0
         self._answered = 0
         self._news = asyncio.Event()
+        self._room = asyncio.Semaphore(at_once)
 
     async def answered(self, more):
         """Wait until so many more calls have been answered."""
@@ -55,6 +57,8 @@ class Calls:
                 await self._once(number)
             except OSError as error:
                 self.failed.append(error)
+        finally:
+            self._room.release()
         self.slowest = max(self.slowest, asyncio.get_running_loop().time() - started)
 
     async def go_on(self):
@@ -62,10 +66,11 @@ class Calls:
         loop = asyncio.get_running_loop()
         due = loop.time()
         async with asyncio.TaskGroup() as calls:
-            while True:
-                calls.create_task(self._call())
-                due += A_HUNDREDTH
-                try:
-                    await asyncio.sleep(max(0.0, due - loop.time()))
-                except asyncio.CancelledError:
-                    return
+            try:
+                while True:
+                    await self._room.acquire()
+                    calls.create_task(self._call())
+                    due = max(due + A_HUNDREDTH, loop.time())
+                    await asyncio.sleep(due - loop.time())
+            except asyncio.CancelledError:
+                return

@@ -33,6 +33,7 @@ async def test_clients_go_on_when_hosts_vanish(own_network, program, anyio_backe
     print(calls)
     assert calls["made"] > 150
     assert calls["failed"] == []
-    # Only what was under way when a host vanished had to be tried again, after its second.
-    assert calls["retried"] <= 4
+    # What was under way when a host vanished had to be tried again, after its second; had each call
+    # to be that was sent there, it would be more than a third of them.
+    assert calls["retried"] < calls["made"] / 10
     assert calls["slowest"] < 2.5

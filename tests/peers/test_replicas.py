@@ -30,8 +30,9 @@ async def main():
 conduit.run(main())
 """
 
+AT_ONCE = 3
 
-@pytest.mark.alone
+
 @on_one_loop
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_no_call_fails_while_each_is_restarted(program, how, anyio_backend):
@@ -44,7 +45,8 @@ async def test_no_call_fails_while_each_is_restarted(program, how, anyio_backend
         async with dnsmasq(program, *records, "--host-record=a.test,127.0.0.1") as port:
             rule = Rule(SRV(["127.0.0.1"], port=port))
             resolver = Resolver(rewrites=[("test", rule)])
-            calls = Calls(await conduit.init(resolver=resolver), "tcp://_x._tcp.db.test")
+            ctx = await conduit.init(resolver=resolver)
+            calls = Calls(ctx, "tcp://_x._tcp.db.test", at_once=AT_ONCE)
             going_on = asyncio.create_task(calls.go_on())
             for at in range(3):
                 await replicas[at].end(how)
@@ -58,6 +60,6 @@ async def test_no_call_fails_while_each_is_restarted(program, how, anyio_backend
         assert calls.failed == []
         if how is signal.SIGKILL:
             # Only what was under way when a replica died had to be tried again.
-            assert calls.retried <= 6
+            assert calls.retried <= 3 * AT_ONCE
         else:
             assert calls.retried == 0

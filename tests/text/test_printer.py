@@ -61,7 +61,7 @@ STRATEGIES = [*CLIENTS.items(), *ENDPS.items(), *SERVERS.items()]
     [strategy for _, strategy in STRATEGIES],
     ids=[f"{cls.__module__}.{cls.__name__}".removeprefix("conduit.") for cls, _ in STRATEGIES],
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.data())
 def test_lossless(strategy, data):
     check_lossless(data.draw(strategy))

@@ -13,6 +13,7 @@ import conduit
 from conduit import client, endp, resolver
 
 from .. import _lookup
+from .._hostnames import srv_domain
 from .._target import to_client
 from ..transports.sockets import ip_and_port
 from .parameters import SECONDS, TARGET, json_option, subcommand
@@ -113,10 +114,20 @@ async def _of_client(where: client.Client, step: Step) -> None:
         case client.TLSOver(hostname, inner):
             below = step.add(f"TLS, for {hostname}, over {inner}")
             await _of_client(inner, below)
+        case client.Host(name, 0) if srv_domain(name) is not None:
+            await _of_srv(where, step.add(f"DNS SRV: {name}"))
         case client.Host(name, port):
             await _of_name(name, port, step.add(f"name {name}"))
         case _:
             step.add(f"client: {where!r}")
+
+
+async def _of_srv(where: client.Host, step: Step) -> None:
+    for one in await resolver.system().resolve_all(str(where)):
+        if isinstance(one, endp.Unknown):
+            step.add(f"unknown: {one.reason}", failed=True)
+        else:
+            await _of_client(conduit.endp_to_client(one), step)
 
 
 async def _of_name(name: str, port: int, step: Step) -> None:

@@ -184,7 +184,7 @@ class FlowTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Whether input is let in."""
-        return not self._paused and not self._wire.ended
+        return not self._paused and not self.is_closing()
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are written but not yet given to the operating system."""

@@ -135,7 +135,7 @@ def _client(parts: Parts) -> client.Client:
     far = fars(parts)
     if scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = names_of(parts, certified_name(host), far)
+        names = names_of(parts, certified_name(host) if ip is None else host, far)
         if ip is not None:
             tls = _CLIENT_TLS.get(scheme)
             address = client.TCP(ip, port) if tls is None else tls(names.pop(), ip, port)
@@ -168,7 +168,7 @@ def _endp(parts: Parts) -> endp.Endp:
     address: endp.Endp
     if parts.scheme in TCP_SCHEMES:
         host, ip, port = host_and_port(parts)
-        names = names_of(parts, certified_name(host))
+        names = names_of(parts, certified_name(host) if ip is None else host)
         if ip is not None:
             address = endp.TCP(ip, port)
         else:
