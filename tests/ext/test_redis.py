@@ -13,8 +13,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import conduit
-from conduit import AddressError, client, endp, server
+from conduit import AddressError, client, endp, events, server
 from conduit.ext.redis import ConduitConnection
+from tests.event_log import EventLog
 from tests.peers.kept import Redis
 from tests.peers.tls_server import on_one_loop
 
@@ -145,6 +146,18 @@ async def test_an_address_that_cannot_be_is_told_at_once() -> None:
         ConduitConnection(target="tcp://127.0.0.1")
     with pytest.raises(TypeError, match="host"):
         ConduitConnection(target="unix:/x", host="x")
+
+
+@on_one_loop
+async def test_a_connection_that_is_given_up_is_gone_at_once(redis_server: Redis) -> None:
+    connection = ConduitConnection(target=f"unix:{redis_server.path}")
+    await connection.connect()
+    with EventLog() as log:
+        # As redis-py does it after an error: it does not wait.
+        await connection.disconnect(nowait=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert log.of(events.Closed)
 
 
 async def test_a_wrong_password_is_told_as_ever(redis_server: Redis) -> None:

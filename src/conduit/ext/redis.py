@@ -15,7 +15,7 @@ from .. import client, endp
 from .._connect import connect
 from .._left_out import left_out
 from .._target import to_client
-from ..channels import Input, wire_of
+from ..channels import Input, Output, wire_of
 from ..context import Context, default_ctx
 from ._needed import needs
 
@@ -62,6 +62,13 @@ class ConduitConnection(AbstractConnection):
         )
         self._reader = cast("Any", _Reader(wire_of(ic), oc))
         self._writer = cast("Any", oc)
+
+    async def disconnect(self, nowait: bool = False, *args: Any, **kwargs: Any) -> None:
+        """Close; called by redis-py. nowait: at once, since it is of no use any more."""
+        if nowait and self._writer is not None:
+            # Nobody waits for this to be over, so it must not take until Redis has ended, too.
+            cast("Output", self._writer).transport.abort()
+        await super().disconnect(nowait, *args, **kwargs)
 
     def _host_error(self) -> str:
         return str(self._conduit_asked)
