@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Hashable, Sequence
-from ipaddress import ip_address
 from typing import Any, cast
 
+from .._hostnames import is_ip
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
 from .certificate import Certificate, DerError, Peer
@@ -113,7 +113,7 @@ class OpenSSLEngine(Engine):
 
     def read(self) -> bytes:
         """As of every engine."""
-        if self.ended:
+        if self.ended or not (self._incoming.pending or self._waiting):
             return b""
         pieces: list[bytes] = []
         read, incoming = self._read, self._incoming
@@ -334,15 +334,6 @@ def _is_for(der: bytes, hostname: str) -> bool:
         return Certificate.read(der).matches(hostname)
     except DerError:
         return False
-
-
-def is_ip(hostname: str) -> bool:
-    """Whether a peer is known by its IP address."""
-    try:
-        ip_address(hostname)
-    except ValueError:
-        return False
-    return True
 
 
 # What is loaded from settings ---------------------------------------------------------------------
