@@ -69,17 +69,27 @@ class Input:
             return wire.take(sys.maxsize)
         if n == 0:
             return b""
-        if not wire.buffer:
+        buffer = wire.buffer
+        if not buffer:
             # As `ended`, without the cost of a call.
             if not (wire.eof or wire.closing or wire.lost or wire.exception is not None):
-                # As Wire.wait, without the cost of another coroutine.
+                # As Wire.wait, without the cost of another coroutine and a call.
+                wire.want = 1
+                wire.reader = reader = wire.loop.create_future()
+                if wire.reading_paused:
+                    wire.resume_reading()
                 try:
-                    await wire.expect(1)
+                    await reader
                 finally:
                     wire.reader = None
-            if not wire.buffer:
+            buffer = wire.buffer
+            if not buffer:
                 wire.check_failure()
                 return b""
+        if type(buffer) is bytes and len(buffer) <= n and not wire.reading_paused:
+            # As `take`, without the cost of a call.
+            wire.buffer = b""
+            return buffer
         return wire.take(n)
 
     async def readexactly(self, n: int) -> bytes:
@@ -100,8 +110,12 @@ class Input:
             if wire.ended:
                 wire.check_failure()
                 raise IncompleteReadError(wire.take(sys.maxsize), n)
+            wire.want = n
+            wire.reader = reader = wire.loop.create_future()
+            if wire.reading_paused:
+                wire.resume_reading()
             try:
-                await wire.expect(n)
+                await reader
             finally:
                 wire.reader = None
         if not n:

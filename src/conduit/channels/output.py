@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from .names import extra_info
-from .wire import Wire
+from .wire import TURN, Wire
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -85,7 +85,16 @@ class Output:
 
         Raises ConnectionError when the flow is gone, or goes while waiting.
         """
-        await self._wire.drain()
+        wire = self._wire
+        # As Wire.__await__, without the cost of a call.
+        if (
+            wire.writing_paused
+            or wire.bytes_out - wire.turned >= TURN
+            or wire.closing
+            or wire.lost
+            or wire.transport.is_closing()
+        ):
+            await wire.drain()
 
     def can_write_eof(self) -> bool:
         """Whether this flow can be closed one way (`write_eof`)."""

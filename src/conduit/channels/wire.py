@@ -28,7 +28,7 @@ from .waiters import wait_in, wake
 # After so many bytes a drain lets the loop turn even if there is room for more: whoever is to take
 # them gets its turn while they are still in the processor's cache, and nobody is kept waiting until
 # the buffers of the kernel, which hold megabytes, are full.
-_TURN = 64 * 1024
+TURN = 64 * 1024
 
 # Input from this size on is taken out of a chunk without making the rest of it a bytearray.
 _LARGE = 16 * 1024
@@ -251,7 +251,7 @@ class Wire(Ending):
             self.writing_paused
             or self.lost
             or self.closing
-            or self.bytes_out - self.turned >= _TURN
+            or self.bytes_out - self.turned >= TURN
             or self.transport.is_closing()
         ):
             return self.drain().__await__()
@@ -260,7 +260,7 @@ class Wire(Ending):
 
     async def drain(self) -> None:
         """As `Output.drain`."""
-        if self.bytes_out - self.turned >= _TURN:
+        if self.bytes_out - self.turned >= TURN:
             self.turned = self.bytes_out
             await asyncio.sleep(0)
         if not self.lost and (self.closing or self.transport.is_closing()):

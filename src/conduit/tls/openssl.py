@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Hashable, Sequence
-from ipaddress import ip_address
 from typing import Any, cast
 
+from .._hostnames import is_ip
 from ..errors import AddressError, TLSError
 from . import openssl_contexts as contexts
 from .certificate import Certificate, DerError, Peer
@@ -41,9 +41,10 @@ class OpenSSLEngine(Engine):
     __slots__ = (
         "_asked",
         "_connection",
+        "_hello",
         "_incoming",
+        "_kept",
         "_outgoing",
-        "_pending",
         "_read",
         "_said_all",
         "_trust",
@@ -67,12 +68,15 @@ class OpenSSLEngine(Engine):
         inner = cast("Any", connection)._sslobj
         self._read: Callable[[int], bytes] = inner.read
         self._write: Callable[[bytes | bytearray | memoryview], int] = inner.write
-        self._pending: Callable[[], int] = inner.pending
         self._incoming = incoming
         self._outgoing = outgoing
         self._trust = trust
         self._asked = asked
         self._said_all = False
+        # A client's hello that is not whole, of a server.
+        self._hello: HelloReader | None = None
+        # Whether the session is kept, of a client that will keep one.
+        self._kept = True
         # Received, and not given to OpenSSL yet.
         self._waiting: bytes | bytearray | memoryview = b""
 
@@ -84,6 +88,9 @@ class OpenSSLEngine(Engine):
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
         if self.ended:
+            return
+        if self._hello is not None:
+            self._receive_hello(self._hello, data)
             return
         if self._waiting or len(data) > _PIECE:
             self._waiting = b"".join((self._waiting, data)) if self._waiting else data
@@ -106,7 +113,7 @@ class OpenSSLEngine(Engine):
 
     def read(self) -> bytes:
         """As of every engine."""
-        if self.ended:
+        if self.ended or not (self._incoming.pending or self._waiting):
             return b""
         pieces: list[bytes] = []
         read, incoming = self._read, self._incoming
@@ -130,10 +137,15 @@ class OpenSSLEngine(Engine):
                 self._waiting = b""
                 break
             pieces.append(data)
-            # To ask once more than there is something would cost an exception.
-            if not incoming.pending and not self._pending() and not self._feed():
+            # To ask once more than there is something would cost an exception. What was read is a
+            # whole record, so OpenSSL has nothing left of it.
+            if not incoming.pending and not (self._waiting and self._feed()):
                 break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data and not self._kept:
+            # A session of TLS 1.3 has come by the time the server has spoken.
+            self._keep_session()
+        return data
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """As of every engine."""
@@ -147,6 +159,8 @@ class OpenSSLEngine(Engine):
         if self._said_all:
             return
         self._said_all = True
+        if not self._kept:
+            self._keep_session()
         try:
             # It sends ours, then looks for the peer's, which need not be there yet.
             self._connection.unwrap()
@@ -186,6 +200,14 @@ class OpenSSLEngine(Engine):
                 return self._connection.getpeercert()
             case _:
                 return None
+
+    def _receive_hello(self, hello: HelloReader, data: bytes | bytearray | memoryview) -> None:
+        """What the client sends first; only a server has `_hello`."""
+        raise NotImplementedError
+
+    def _keep_session(self) -> None:
+        """Remember the session; only a client is not `_kept`."""
+        raise NotImplementedError
 
     def _feed(self) -> bool:
         """Give OpenSSL the next piece of what was received; whether there was one."""
@@ -232,14 +254,13 @@ class OpenSSLEngine(Engine):
 class ClientEngine(OpenSSLEngine):
     """The engine of the side that connects."""
 
-    __slots__ = ("_checks_name", "_credentials", "_kept", "_key")
+    __slots__ = ("_checks_name", "_credentials", "_key")
 
     peer: Peer = "server"
 
     def __init__(self, credentials: Client, hostname: str, key: Hashable) -> None:
         self._credentials = credentials
         self._key = key
-        self._kept = key is None
         context, self._checks_name = credentials.context_for(hostname)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         earlier = None if key is None else credentials.sessions.take(key)
@@ -256,24 +277,12 @@ class ClientEngine(OpenSSLEngine):
             # A context of the caller's, made for servers.
             raise TLSError(f"cannot connect by this ssl_ctx: {error.args[-1]}") from error
         super().__init__(connection, incoming, outgoing, credentials.settings.trust, hostname)
+        self._kept = key is None
 
     @property
     def sni(self) -> str | None:
         """The name that was asked for; addresses are not sent (RFC 6066)."""
         return None if not self._asked or is_ip(self._asked) else self._asked
-
-    def read(self) -> bytes:
-        """As of every engine; a session of TLS 1.3 has come by the time the server has spoken."""
-        data = super().read()
-        if data and not self._kept:
-            self._keep_session()
-        return data
-
-    def close_notify(self) -> None:
-        """As of every engine."""
-        if not self._kept:
-            self._keep_session()
-        super().close_notify()
 
     def _keep_session(self) -> None:
         self._kept = True
@@ -290,23 +299,21 @@ class ClientEngine(OpenSSLEngine):
 class ServerEngine(OpenSSLEngine):
     """The engine of the side that was connected to."""
 
-    __slots__ = ("_hello", "_refused")
+    __slots__ = ("_refused",)
 
     def __init__(self, context: ssl.SSLContext, trust: Trust | None) -> None:
-        self._hello: HelloReader | None = HelloReader()
         self._refused = False
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         connection = context.wrap_bio(incoming, outgoing, server_side=True)
         super().__init__(connection, incoming, outgoing, trust, None)
+        self._hello = HelloReader()
 
-    def receive(self, data: bytes | bytearray | memoryview) -> None:
-        """As of every engine; a hello is held back until it is whole."""
-        if self._hello is None:
-            super().receive(data)
-        elif self._hello.feed(data):
-            hello, self._hello = self._hello, None
+    def _receive_hello(self, hello: HelloReader, data: bytes | bytearray | memoryview) -> None:
+        """It is held back until it is whole."""
+        if hello.feed(data):
+            self._hello = None
             self._refused = not hello.server_name.isascii()
-            super().receive(bytes(hello.received))
+            self.receive(bytes(hello.received))
 
     def handshake(self) -> bool:
         """As of every engine; a client that asks for what can be no name is refused."""
@@ -327,15 +334,6 @@ def _is_for(der: bytes, hostname: str) -> bool:
         return Certificate.read(der).matches(hostname)
     except DerError:
         return False
-
-
-def is_ip(hostname: str) -> bool:
-    """Whether a peer is known by its IP address."""
-    try:
-        ip_address(hostname)
-    except ValueError:
-        return False
-    return True
 
 
 # What is loaded from settings ---------------------------------------------------------------------
