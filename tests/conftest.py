@@ -8,6 +8,7 @@ import gc
 import inspect
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ settings.register_profile("conduit", deadline=None, max_examples=50)
 settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
+
+# Under nohup it is ignored, and so it would be in every program that a test starts.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(params=LOOPS)
