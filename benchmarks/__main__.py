@@ -186,15 +186,9 @@ def _measure(
         for memory_row in memory_rows:
             _say(memory_row.name)
             variants = rows.variants_of(rows.panels_for(findings.memory_panels, memory_row.kind))
+            many, repeats = settings.connections, settings.memory_repeats
             findings.memory.append(
-                idle_memory.measure(
-                    memory_row,
-                    variants,
-                    settings.connections,
-                    settings.memory_repeats,
-                    directory,
-                    cpu,
-                )
+                idle_memory.measure(memory_row, variants, many, repeats, directory, cpu)
             )
     if wanted(rows.IMPORT) and subject == "conduit":
         _say("import")

@@ -27,8 +27,10 @@ settings.load_profile("conduit")
 
 LOOPS = ("asyncio", "uvloop")
 
-# Under nohup it is ignored, and so it would be in every program that a test starts.
+# What a shell has us ignore in the background, or nohup, every program of a test would ignore too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=LOOPS)

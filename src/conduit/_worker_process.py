@@ -60,32 +60,12 @@ class WorkerProcess:
         lifeline, self._lifeline = os.pipe()
         passed = (theirs.fileno(), lifeline, counts)
         try:
-            for descriptor in passed:
-                os.set_inheritable(descriptor, True)
-            # A fresh interpreter, and no fork of this one, in which the program may have made what
-            # a forked child cannot use. All else that was left open for us by our own parent goes
-            # on to the worker, under its number. A group of its own, for Ctrl-C is ours to answer.
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *cast("Any", subprocess)._args_from_interpreter_flags(),
-                    "-c",
-                    _COMMAND,
-                    *map(str, (*passed, number, count)),
-                    "\n".join(map(os.path.abspath, sys.path)),
-                ],
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                close_fds=False,
-                process_group=0,
-            )
+            self._process = _started(passed, number, count, environment)
         except BaseException:
             self.line.close()
             os.close(self._lifeline)
             raise
         finally:
-            for descriptor in passed:
-                os.set_inheritable(descriptor, False)
             theirs.close()
             os.close(lifeline)
         self.pid = self._process.pid
@@ -161,3 +141,35 @@ class WorkerProcess:
             self.failure, self.traceback = message["failed"], message["traceback"]
         else:
             yield message
+
+
+def _started(
+    passed: tuple[int, ...], number: int, count: int, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """A fresh interpreter with `passed` descriptors.
+
+    It is no fork of this one, in which the program may have made what a forked child cannot use.
+    All else that was left open for us by our own parent goes on to it, under its number. It has a
+    group of its own, for Ctrl-C is ours to answer.
+    """
+    command = [
+        sys.executable,
+        *cast("Any", subprocess)._args_from_interpreter_flags(),
+        "-c",
+        _COMMAND,
+        *map(str, (*passed, number, count)),
+        "\n".join(map(os.path.abspath, sys.path)),
+    ]
+    try:
+        for descriptor in passed:
+            os.set_inheritable(descriptor, True)
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            close_fds=False,
+            process_group=0,
+        )
+    finally:
+        for descriptor in passed:
+            os.set_inheritable(descriptor, False)

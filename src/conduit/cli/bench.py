@@ -197,8 +197,7 @@ class _Bench:
         self._where = where
         self._ctx = ctx
         self._message = os.urandom(result.load.size)
-        numbers: Iterator[int] = iter(range(result.load.connections or 2**63))
-        self._numbers = numbers
+        self._numbers: Iterator[int] = iter(range(result.load.connections or 2**63))
 
     async def run(self) -> None:
         self._result.began = time.perf_counter()

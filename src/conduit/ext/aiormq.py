@@ -9,15 +9,16 @@ Needs aiormq: `pip install "conduit-net[aiormq]"`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from .. import client, endp
+from .. import client
 from .._connect import connect
 from .._left_out import left_out
 from .._target import to_client
 from ..context import Context, default_ctx
 from ..errors import AddressError
 from ._needed import needs
+from ._routes import Target
 
 with needs("aiormq"):
     from aiormq import AMQPConnectionError, TransportFactory
@@ -25,7 +26,6 @@ with needs("aiormq"):
 if TYPE_CHECKING:
     from yarl import URL
 
-Target: TypeAlias = client.Client | endp.Endp | str
 
 _TIMEOUT: float | None = left_out(30.0)
 

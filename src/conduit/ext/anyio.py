@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeAlias
 
-from .. import client, endp, flow, server
+from .. import endp, flow, server
 from .._connect import connect as connect_flow
 from .._left_out import left_out
 from .._serve import listen
@@ -26,6 +26,7 @@ from ..channels import Input, Output, Wire, wire_of
 from ..context import Context, default_ctx
 from ..convert import endp_of_flow
 from ._needed import needs
+from ._routes import Target
 
 with needs("anyio"):
     import anyio
@@ -43,7 +44,6 @@ with needs("anyio"):
     )
     from anyio.streams.tls import TLSAttribute
 
-Target: TypeAlias = client.Client | endp.Endp | str
 Attributes: TypeAlias = Mapping[Any, Callable[[], Any]]
 
 _TIMEOUT: float | None = left_out(30.0)

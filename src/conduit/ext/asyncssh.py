@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from .. import client, endp, flow, server
 from .._connect import connect
@@ -23,12 +23,12 @@ from .._target import to_client
 from ..channels import Input, Output, wire_of
 from ..context import Context, default_ctx
 from ._needed import needs
+from ._routes import Target
 from .protocols import FlowTransport
 
 with needs("asyncssh"):
     import asyncssh
 
-Target: TypeAlias = client.Client | endp.Endp | str
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _TIMEOUT: float | None = left_out(30.0)

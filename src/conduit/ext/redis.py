@@ -9,20 +9,18 @@ Needs redis: `pip install "conduit-net[redis]"`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from .. import client, endp
 from .._connect import connect
 from .._left_out import left_out
 from .._target import to_client
 from ..channels import Input, Output, wire_of
 from ..context import Context, default_ctx
 from ._needed import needs
+from ._routes import Target
 
 with needs("redis"):
     from redis.asyncio.connection import AbstractConnection
-
-Target: TypeAlias = client.Client | endp.Endp | str
 
 
 class ConduitConnection(AbstractConnection):
