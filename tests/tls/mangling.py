@@ -33,7 +33,8 @@ def _flip(record: bytes, fault: Fault) -> list[bytes]:
 
 def _header(record: bytes, fault: Fault) -> list[bytes]:
     changed = bytearray(record)
-    changed[fault.place % _HEADER] = fault.value
+    # What came before may have left less than a header.
+    changed[fault.place % min(_HEADER, len(record))] = fault.value
     return [bytes(changed)]
 
 
